@@ -1,0 +1,156 @@
+/** Every setting: environment name, default, meaning. docs/CONFIG.md is generated from this table. */
+import { fileURLToPath } from 'node:url';
+
+type Kind = 'string' | 'integer' | 'bytes' | 'choice' | 'number';
+interface Setting {
+  env: string;
+  kind: Kind;
+  default: string;
+  meaning: string;
+  min?: number;
+  max?: number;
+  choices?: readonly string[];
+}
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+export const SETTINGS = {
+  port: { env: 'PORT', kind: 'integer', default: '3000', min: 0, max: 65535, meaning: 'TCP port; 0 takes a free one' },
+  host: {
+    env: 'HOST',
+    kind: 'string',
+    default: '127.0.0.1',
+    meaning: 'Address to listen on; the container sets 0.0.0.0',
+  },
+  modelsDir: { env: 'MODELS_DIR', kind: 'string', default: './models', meaning: 'Shipped versions; only read' },
+  dataDir: { env: 'DATA_DIR', kind: 'string', default: './data', meaning: 'Jobs and new versions; written' },
+  defaultModel: {
+    env: 'DEFAULT_MODEL',
+    kind: 'string',
+    default: 'mnist-lenet',
+    meaning: 'Model of a request that names none',
+  },
+  defaultBits: {
+    env: 'DEFAULT_BITS',
+    kind: 'string',
+    default: '',
+    meaning: 'Bits of a request that names neither bits nor a budget (2..8, 16, 32); empty: what the version says',
+  },
+  variantCacheBytes: {
+    env: 'VARIANT_CACHE_BYTES',
+    kind: 'bytes',
+    default: '268435456',
+    min: 1,
+    meaning: 'Bound on the bytes of all resident variants',
+  },
+  maxBatch: {
+    env: 'MAX_BATCH',
+    kind: 'integer',
+    default: '64',
+    min: 1,
+    max: 4096,
+    meaning: 'Instances in one request at most',
+  },
+  maxBodyBytes: {
+    env: 'MAX_BODY_BYTES',
+    kind: 'bytes',
+    default: '16777216',
+    min: 1024,
+    meaning: 'Bytes of a request body at most',
+  },
+  maxImagePixels: {
+    env: 'MAX_IMAGE_PIXELS',
+    kind: 'integer',
+    default: '50000000',
+    min: 1,
+    meaning: 'Pixels of an image file at most, before it is resized',
+  },
+  maxQueue: {
+    env: 'MAX_QUEUE',
+    kind: 'integer',
+    default: '256',
+    min: 1,
+    meaning: 'Predictions waiting or running at most; past it 503',
+  },
+  engine: {
+    env: 'ENGINE',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'reference'],
+    meaning: 'Engine that runs the variants',
+  },
+  engineThreads: {
+    env: 'ENGINE_THREADS',
+    kind: 'integer',
+    default: '0',
+    min: 0,
+    max: 256,
+    meaning: 'Threads of the engine; 0: one for each core',
+  },
+  energyTable: {
+    env: 'ENERGY_TABLE',
+    kind: 'string',
+    default: '',
+    meaning: 'JSON file with the energy figures of your chip; empty: the built-in table',
+  },
+  adminToken: {
+    env: 'ADMIN_TOKEN',
+    kind: 'string',
+    default: '',
+    meaning: 'Bearer token of /admin/*; empty: one is made at start and printed once',
+  },
+  maxJobs: { env: 'MAX_JOBS', kind: 'integer', default: '1000', min: 1, meaning: 'Queued training jobs at most' },
+  drainMs: {
+    env: 'DRAIN_MS',
+    kind: 'integer',
+    default: '10000',
+    min: 0,
+    meaning: 'Milliseconds that a SIGTERM waits for requests in flight',
+  },
+  logLevel: {
+    env: 'LOG_LEVEL',
+    kind: 'choice',
+    default: 'info',
+    choices: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    meaning: 'pino log level',
+  },
+} as const satisfies Record<string, Setting>;
+
+type Value<S extends Setting> = S['kind'] extends 'integer' | 'bytes' | 'number' ? number : string;
+export type Config = { [K in keyof typeof SETTINGS]: Value<(typeof SETTINGS)[K]> };
+
+/** The folder that holds package.json. */
+export const PROJECT_ROOT = root;
+
+/** Reads the settings; throws one error that names every wrong one, with what was expected and what came. */
+export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+  const wrong: string[] = [];
+  const config: Record<string, string | number> = {};
+  for (const [key, setting] of Object.entries(SETTINGS) as [string, Setting][]) {
+    const text = env[setting.env] || setting.default;
+    if (setting.kind === 'string') config[key] = text;
+    else if (setting.kind === 'choice') {
+      if (!setting.choices?.includes(text))
+        wrong.push(`${setting.env}: expected one of ${setting.choices?.join(', ')}, got ${JSON.stringify(text)}`);
+      config[key] = text;
+    } else {
+      const value = Number(text);
+      const { min = 0, max = Number.MAX_SAFE_INTEGER } = setting;
+      if (
+        text.trim() === '' ||
+        (setting.kind !== 'number' && !Number.isInteger(value)) ||
+        !(value >= min && value <= max)
+      ) {
+        wrong.push(
+          `${setting.env}: expected ${setting.kind === 'number' ? 'a number' : 'a whole number'} from ${min} to ${max}, got ${JSON.stringify(text)}`,
+        );
+      }
+      config[key] = value;
+    }
+  }
+  if (config.defaultBits !== '' && !/^([2-8]|16|32)$/.test(String(config.defaultBits))) {
+    wrong.push(`DEFAULT_BITS: expected 2..8, 16, 32 or nothing, got ${JSON.stringify(config.defaultBits)}`);
+  }
+  if (wrong.length > 0) throw new Error(`configuration:\n  ${wrong.join('\n  ')}`);
+  return config as Config;
+}

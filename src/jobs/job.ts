@@ -1,0 +1,74 @@
+import type { TrainRequest } from '../training/request.js';
+
+export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+/** A training job as the store keeps it and as `GET /admin/jobs/{id}` shows it (less the idempotency fields). */
+export interface Job {
+  id: string;
+  state: JobState;
+  request: TrainRequest;
+  idempotencyKey: string | null;
+  /** SHA-256 of the request that first used the key. */
+  requestHash: string;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  /** Times it was begun; above 1 after a restart. */
+  attempts: number;
+  progress: JobProgress;
+  /** Training backend that ran it: `wasm`, `tensorflow` …; null before it began. */
+  backend: string | null;
+  result: JobResult | null;
+  error: { code: string; message: string } | null;
+}
+
+export interface JobProgress {
+  /** `waiting`, `training`, `calibrating`, `evaluating`, `publishing`, `done` */
+  phase: string;
+  /** 0..1 over all phases. */
+  progress: number;
+  epoch: number;
+  epochs: number;
+  step: number;
+  steps: number;
+  loss: number | null;
+  accuracy: number | null;
+  eta_s: number | null;
+}
+
+export interface JobResult {
+  model: string;
+  /** null where `publish` was false. */
+  version: number | null;
+  digest: string | null;
+  /** By precision key: held-out accuracy. */
+  accuracies: Record<string, number>;
+}
+
+/** One line of a job's event log; `id` counts from 1 within the job. */
+export interface JobEvent {
+  id: number;
+  at: string;
+  type: 'state' | 'progress';
+  data: Pick<Job, 'id' | 'state' | 'attempts' | 'progress' | 'result' | 'error' | 'backend'>;
+}
+
+/** One queue interface, so that a distributed implementation can take the embedded one's place. */
+export interface JobQueue {
+  /**
+   * Accepts a job; when the promise resolves it survives a kill. With a key that was used before for the same request the
+   * first job comes back with `created: false`; for another request: ServiceError idempotency_key_reused.
+   */
+  submit(request: TrainRequest, idempotencyKey: string | null): Promise<{ job: Job; created: boolean }>;
+  /** ServiceError job_not_found. */
+  get(id: string): Promise<Job>;
+  /** Newest first. */
+  list(): Promise<Job[]>;
+  /** Resolves when the cancel is recorded; a running job stops within one step. ServiceError job_not_found, job_finished. */
+  cancel(id: string): Promise<Job>;
+  /** Past events after `afterId`, then live ones; ends after the job's last event or on abort. */
+  events(id: string, afterId: number, signal: AbortSignal): AsyncIterable<JobEvent>;
+  counts(): Promise<Record<JobState, number>>;
+  /** Stops taking jobs; a running one is left to be run again at the next start. */
+  close(): Promise<void>;
+}

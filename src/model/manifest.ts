@@ -1,0 +1,85 @@
+/** What a version says of itself; `manifest.json` in its folder. The version's digest is the SHA-256 of this file's bytes. */
+export interface Manifest {
+  format: 'bitdial/1';
+  model: string;
+  /** ISO 8601. */
+  created: string;
+  /** SHA-256, hex, of the files beside the manifest. */
+  files: { 'model.json': string; 'weights.bin': string };
+  input: InputSpec;
+  /** One per class, in the order of the logits. */
+  labels: string[];
+  /** By tensor name; see {@link ActivationRange}. */
+  ranges: Record<string, ActivationRange>;
+  quantizer: QuantizerChoices;
+  /** Precision of a request that names none. */
+  default_precision: string;
+  /** By precision key (`4x8`). */
+  precisions: Record<string, PrecisionRecord>;
+  /** How the weights came about; null for an imported model. */
+  training: TrainingRecord | null;
+}
+
+/** How an image becomes the tensor that the model takes. */
+export interface InputSpec {
+  /** [height, width, channels]; 1 channel is grey, 3 is RGB. */
+  shape: [number, number, number];
+  /** What pixel values 0 and 255 become: x = low + p/255·(high − low). Numbers in a request are in this range. */
+  range: [number, number];
+  /** How an image of another size is fitted: stretched, or cropped to cover, or letter-boxed in black. */
+  resize: 'fill' | 'cover' | 'contain';
+}
+
+/** Of one tensor over the calibration images (never test images). */
+export interface ActivationRange {
+  min: number;
+  max: number;
+  /** [low, high] of the least squared error at 2..8 bits; low is 0 where the tensor cannot be negative. */
+  clip: Record<string, [number, number]>;
+}
+
+/** How the range of a weight channel is chosen. */
+export type ClipRule = 'min-max' | 'squared-error' | 'p-2.4';
+
+/** What quantising must know beyond the weights and ranges; chosen when the version is made, never from test images. */
+export interface QuantizerChoices {
+  /** By precision key; absent: squared-error. */
+  clip_rules: Record<string, ClipRule>;
+  /** Layers (by name) kept at least at these bits, where a version's maker chose so. */
+  minimum_bits: Record<string, { weights: number; activations: number }>;
+}
+
+/** One row of the precision table. */
+export interface PrecisionRecord {
+  /** Share of the held-out test set that was classified rightly, 0..1. */
+  accuracy: number;
+  /** Images that `accuracy` was measured on. */
+  images: number;
+  /** Bytes resident for a variant of this precision. */
+  memory_bytes: number;
+  macs: number;
+  /** By the energy table of the machine that made the version. */
+  energy_uj: number;
+}
+
+export interface TrainingRecord {
+  /** The command that makes these weights again. */
+  command: string;
+  /** Commit of this project, or null where it is not known. */
+  commit: string | null;
+  seed: number;
+  architecture: string;
+  dataset: string;
+  examples: number;
+  epochs: number;
+  batch_size: number;
+  learning_rate: number;
+  regularizer: Record<string, unknown>;
+  /** `wasm`, `tensorflow` … */
+  backend: string;
+  duration_s: number;
+  /** By epoch: loss, accuracy, gradient norms where known. */
+  history: Record<string, number>[];
+  /** Digest of the version whose weights it began from, or null. */
+  from: string | null;
+}

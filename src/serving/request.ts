@@ -1,0 +1,108 @@
+import type { Width } from '../quantize/precision.js';
+
+/** What the caller may spend, and what it must get. */
+export interface Budget {
+  maxEnergyUj?: number;
+  maxMemoryKib?: number;
+  /** Of one request, for all its instances together. */
+  maxLatencyMs?: number;
+  /** 0..1 */
+  minAccuracy?: number;
+}
+
+/** How the precision of an answer is found: named bits, a budget, or neither (the default of service and version). */
+export interface PrecisionChoice {
+  bits?: Width;
+  activationBits?: Width;
+  budget?: Budget;
+}
+
+/** Instances as they came; the service turns them into the model's float32 NHWC input, or says what is wrong with them. */
+export type PredictBody =
+  | { kind: 'image'; bytes: Uint8Array }
+  /** Each: a nested or flat array of numbers in the input range, or {b64} holding an image file. Not checked yet. */
+  | { kind: 'instances'; instances: unknown }
+  /** NHWC; uint8 is 0..255 pixels, float32 is little-endian and in the input range. */
+  | { kind: 'raw'; dtype: 'uint8' | 'float32'; bytes: Uint8Array };
+
+export interface PredictRequest {
+  /** Default: the configured default model. */
+  model?: string;
+  /** Default: the model's current version. */
+  version?: number;
+  choice: PrecisionChoice;
+  /** Default 5; at most the number of classes is used. */
+  topK?: number;
+  body: PredictBody;
+}
+
+export interface RankedLabel {
+  label: string;
+  index: number;
+  probability: number;
+}
+
+/** The 200 body of `POST /predict`. */
+export interface PredictAnswer {
+  model: string;
+  version: number;
+  digest: string;
+  bits: number;
+  activation_bits: number;
+  predictions: (RankedLabel & { top: RankedLabel[] })[];
+  /** Energy of the whole request (all instances); accuracy null where the version has not evaluated this precision. */
+  cost: { energy_uj: number; memory_bytes: number; expected_accuracy: number | null };
+  variant: { cached: boolean; build_ms: number; engine: string };
+  timing_ms: { queue: number; compute: number };
+}
+
+/** One resident variant, as `GET /models/{model}/variants` lists it. */
+export interface ResidentVariant {
+  model: string;
+  version: number;
+  bits: number;
+  activation_bits: number;
+  memory_bytes: number;
+  hits: number;
+  /** Requests that run on it now. */
+  in_use: number;
+  engine: string;
+  build_ms: number;
+  /** Moving median of one image's compute time; null before the first. */
+  latency_ms: number | null;
+}
+
+/** What the HTTP layer (and later protocols) see of serving. All errors are ServiceErrors. */
+export interface PredictionService {
+  predict(request: PredictRequest): Promise<PredictAnswer>;
+  /** Resident variants, of one model or all. */
+  variants(model?: string): ResidentVariant[];
+  /** Drops the resident variants of a model that are not in use; returns how many, and the bytes set free. */
+  dropVariants(model: string): Promise<{ dropped: number; bytes: number }>;
+  /** Builds the default variant and answers once with it; resolves when the service is ready. */
+  warmUp(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Called by the service as things happen; metrics and logs hang here, so that serving knows neither. */
+export interface ServingObserver {
+  onPrediction?(e: {
+    model: string;
+    bits: number;
+    activationBits: number;
+    instances: number;
+    energyUj: number;
+    queueMs: number;
+    computeMs: number;
+  }): void;
+  onVariantBuilt?(e: {
+    model: string;
+    version: number;
+    bits: number;
+    activationBits: number;
+    bytes: number;
+    buildMs: number;
+  }): void;
+  onVariantHit?(e: { model: string }): void;
+  onVariantEvicted?(e: { model: string; bytes: number; reason: 'space' | 'dropped' }): void;
+}
