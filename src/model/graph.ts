@@ -26,6 +26,7 @@ export interface InputNode extends NodeBase {
 export interface Conv2dNode extends NodeBase {
   op: 'conv2d';
   kernel: string;
+  kernelSize: Pair;
   bias: string | null;
   strides: Pair;
   dilation: Pair;
@@ -35,6 +36,7 @@ export interface Conv2dNode extends NodeBase {
 export interface DepthwiseConv2dNode extends NodeBase {
   op: 'depthwise_conv2d';
   kernel: string;
+  kernelSize: Pair;
   bias: string | null;
   strides: Pair;
   dilation: Pair;

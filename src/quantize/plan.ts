@@ -1,3 +1,4 @@
+import type { Window } from './geometry.js';
 import type { Precision } from './precision.js';
 
 /**
@@ -38,9 +39,11 @@ export interface PlanTensor {
   width: number;
   channels: number;
   storage: TensorStorage;
+  /** Index of the tensor whose elements these are, under other dimensions; null where it has its own. */
+  viewOf: number | null;
 }
 
-/** A typed view of the arena: element offset is in bytes, length in elements. */
+/** A part of the arena: offset in bytes, length in elements (for packed codes: in bytes). */
 export interface ArenaSlice {
   byteOffset: number;
   length: number;
@@ -48,7 +51,7 @@ export interface ArenaSlice {
 
 /**
  * Weights of one op: `rows` output channels of `columns` weights each; row c stands for output channel c.
- * bits 2..8: signed codes, stored + 2^(bits−1) as unsigned, least significant bit first, each row starting on a byte.
+ * bits 2..8: signed codes, stored + 2^(bits−1) as unsigned, least significant bit first, rows without gaps (packing.ts).
  * bits 16, 32: float16 or float32 values, row after row.
  * Columns run over (ky, kx, input channel) for a convolution, over inputs for dense, over (ky, kx) for depthwise.
  */
@@ -85,17 +88,6 @@ interface LinearBase extends Clamp {
   /** integer mode: Float32 per row, s_x·s_w[row]/s_y (s_y = 1 for a float32 output). */
   multipliers: ArenaSlice | null;
   residual: Residual | null;
-}
-
-interface Window {
-  kernelHeight: number;
-  kernelWidth: number;
-  strideHeight: number;
-  strideWidth: number;
-  dilationHeight: number;
-  dilationWidth: number;
-  padTop: number;
-  padLeft: number;
 }
 
 export interface ConvOp extends LinearBase, Window {
