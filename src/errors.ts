@@ -3,6 +3,7 @@
  * and what came.
  */
 export const ERRORS = {
+  bad_request: [400, 'The request cannot be read'],
   malformed_json: [400, 'The body is not valid JSON'],
   body_too_deep: [400, 'The body is nested too deeply'],
   empty_body: [400, 'The body is empty'],
@@ -21,6 +22,7 @@ export const ERRORS = {
   job_not_found: [404, 'No such job'],
   route_not_found: [404, 'No such route'],
   method_not_allowed: [405, 'The route does not take this method'],
+  request_timeout: [408, 'The request did not arrive in time'],
   job_finished: [409, 'The job has already ended'],
   body_too_large: [413, 'The body is too large'],
   image_too_large: [413, 'The image has too many pixels'],
@@ -32,6 +34,7 @@ export const ERRORS = {
   idempotency_key_reused: [422, 'The idempotency key was used with another request'],
   too_many_requests: [429, 'Too many requests'],
   variant_too_large: [422, 'The variant is larger than the variant cache'],
+  headers_too_large: [431, 'The request headers are too large'],
   overloaded: [503, 'The service is overloaded'],
   not_ready: [503, 'The service is not ready'],
   internal: [500, 'Internal error'],
