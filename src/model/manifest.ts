@@ -82,4 +82,6 @@ export interface TrainingRecord {
   history: Record<string, number>[];
   /** Digest of the version whose weights it began from, or null. */
   from: string | null;
+  /** Id of the training job that made it; absent where it was made by the command line. */
+  job?: string;
 }
