@@ -12,13 +12,12 @@ import { eachPosition } from './patches.js';
 /** Images that are run together: dense layers unpack their codes once for all of them, and memory stays bounded. */
 const CHUNK = 8;
 
-/** Sees every tensor after it was written, in real values; calibration looks through it. */
-export type TensorObserver = (tensor: PlanTensor, values: Float32Array) => void;
+/** Sees every tensor of a chunk of images after it was written: real values in float plans, codes in integer ones. */
+export type TensorObserver = (tensor: PlanTensor, values: integer.Buffer) => void;
 
 /**
  * Runs a plan.
  * @param input float32 NHWC in the input range, batch × height × width × channels
- * @param observer of float plans only
  * @returns logits, batch × classes
  */
 export function runPlan(plan: Plan, input: Float32Array, batch: number, observer?: TensorObserver): Float32Array {
@@ -62,9 +61,8 @@ function runChunk(plan: Plan, images: Float32Array, batch: number, observer?: Te
     return viewOf === null ? buffers[index] : bufferOf(viewOf);
   };
   const finish = (index: number) => {
-    if (!isFloat) return;
-    float.roundToStorage(buffers[index] as Float32Array, tensors[index]);
-    observer?.(tensors[index], buffers[index] as Float32Array);
+    if (isFloat) float.roundToStorage(buffers[index] as Float32Array, tensors[index]);
+    observer?.(tensors[index], buffers[index]);
   };
   buffers[plan.input] = isFloat ? Float32Array.from(images) : quantizeInput(images, tensors[plan.input]);
   finish(plan.input);
