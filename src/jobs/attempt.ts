@@ -1,0 +1,138 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Job, JobProgress } from './job.js';
+import type { JobRecord } from './journal.js';
+import type { Ledger } from './ledger.js';
+import type { Logger } from './logger.js';
+import { findPublication, type PublicationStore } from './publication.js';
+import { Throttle } from './throttle.js';
+import { cancelled, failed, interrupted, requeued, started, succeeded } from './transitions.js';
+import { type Outcome, startWorker, type WorkerRun } from './worker-host.js';
+import { STOP } from './worker-protocol.js';
+
+export interface AttemptOptions {
+  modelsDir: string;
+  dataDir: string;
+  store: PublicationStore;
+  logger: Logger;
+  workerUrl: URL;
+  maxDeaths: number;
+  cancelGraceMs: number;
+  closeGraceMs: number;
+  progressIntervalMs: number;
+}
+
+/** Milliseconds until a change that could not be put on disk is tried again. */
+const RETRY_MS = 1000;
+
+/** One run of one job, from `running` on disk to the state that it leaves there. */
+export class Attempt {
+  readonly id: string;
+  /** Resolves when the job's next state is on disk and the thread gone; never rejects. */
+  readonly done: Promise<void>;
+  readonly #ledger: Ledger;
+  readonly #options: AttemptOptions;
+  readonly #stop = new Int32Array(new SharedArrayBuffer(4));
+  /** What is known of it only in memory. */
+  #live: Partial<Pick<Job, 'progress' | 'backend'>> = {};
+  #worker: WorkerRun | null = null;
+  #left = false;
+
+  constructor(job: Job, ledger: Ledger, options: AttemptOptions) {
+    this.id = job.id;
+    this.#ledger = ledger;
+    this.#options = options;
+    this.done = this.#execute();
+  }
+
+  /** Tells the worker to stop before its next step; the cancel must be on disk already. */
+  cancel(): void {
+    this.#tell(STOP.cancel, this.#options.cancelGraceMs);
+  }
+
+  /** Stops the worker and leaves the job to be run again. */
+  async leave(): Promise<void> {
+    this.#left = true;
+    this.#tell(STOP.close, this.#options.closeGraceMs);
+    await this.done;
+  }
+
+  view(job: Job): Job {
+    return job.state === 'running' ? { ...job, ...this.#live } : { ...job };
+  }
+
+  /** Seconds to go, where the worker has said so. */
+  get eta(): number | null {
+    return this.#live.progress?.eta_s ?? null;
+  }
+
+  #tell(why: number, graceMs: number): void {
+    Atomics.compareExchange(this.#stop, 0, STOP.no, why);
+    const timer = setTimeout(() => this.#worker?.terminate(), graceMs).unref();
+    void this.done.then(() => clearTimeout(timer));
+  }
+
+  async #execute(): Promise<void> {
+    const { logger } = this.#options;
+    try {
+      const { job } = await this.#ledger.update(this.id, (r) => (r.job.state === 'queued' ? started(r) : null));
+      if (job.state !== 'running') return;
+      logger.info({ job: job.id, model: job.request.model, attempt: job.attempts }, 'a training job begins');
+      const outcome = await this.#work(job);
+      await this.#settle(outcome);
+    } catch (error) {
+      // The disk, most likely: full, or away. On it the job is as it was, and its turn comes again.
+      logger.error({ err: error, job: this.id }, 'a job cannot be run');
+      if (!this.#left) await sleep(RETRY_MS);
+    }
+  }
+
+  async #work(job: Job): Promise<Outcome> {
+    if (Atomics.load(this.#stop, 0) !== STOP.no) return { kind: 'stopped' };
+    const { modelsDir, dataDir, workerUrl, progressIntervalMs, logger } = this.#options;
+    const throttle = new Throttle(progressIntervalMs);
+    const input = { id: job.id, request: job.request, attempt: job.attempts, modelsDir, dataDir, stop: this.#stop };
+    this.#worker = startWorker(workerUrl, input, {
+      logger,
+      onMessage: (message) => {
+        if (message.type === 'backend') this.#live = { ...this.#live, backend: message.name };
+        else this.#live = { ...this.#live, progress: message.progress satisfies JobProgress };
+        throttle.offer(() => void this.#ledger.announceProgress(this.view(this.#ledger.get(this.id).job)));
+      },
+    });
+    const outcome = await this.#worker.outcome;
+    throttle.stop();
+    return outcome;
+  }
+
+  /** Puts the job's next state on disk, however long that takes; a close ends the wait. */
+  async #settle(outcome: Outcome): Promise<void> {
+    const { logger, store } = this.#options;
+    for (;;) {
+      try {
+        const { job } = this.#ledger.get(this.id);
+        // Only a worker that stopped when told has surely not published.
+        const asked = outcome.kind === 'failed' || outcome.kind === 'died';
+        const found = asked ? await findPublication(store, job, logger) : null;
+        const result = outcome.kind === 'succeeded' ? outcome.result : found;
+        const { job: now } = await this.#ledger.update(this.id, (r) => {
+          const live = { ...r, job: { ...r.job, ...this.#live } };
+          return result === null ? this.#unfinished(live, outcome) : succeeded(live, result);
+        });
+        logger.info({ job: now.id, state: now.state, error: now.error, result: now.result }, 'a training job ended');
+        return;
+      } catch (error) {
+        logger.error({ err: error, job: this.id }, 'the end of a job cannot be recorded');
+        if (this.#left) return;
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
+  #unfinished(record: JobRecord, outcome: Outcome): JobRecord {
+    if (outcome.kind === 'failed') return failed(record, outcome.error);
+    if (record.cancelRequested) return cancelled(record);
+    if (this.#left) return requeued(record);
+    if (outcome.kind === 'died') return interrupted(record, outcome.reason, this.#options.maxDeaths);
+    return failed(record, { code: 'training_failed', message: 'the worker stopped without having been told to' });
+  }
+}

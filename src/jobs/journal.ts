@@ -1,0 +1,126 @@
+import { mkdir, readdir, readFile, rename, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { syncFolder, TEMPORARY, writeDurably } from './durable-file.js';
+import { isJobId } from './identifier.js';
+import type { Job, JobState } from './job.js';
+import type { Logger } from './logger.js';
+
+/** A job, and what the queue alone has to know about it after a restart. */
+export interface JobRecord {
+  readonly job: Job;
+  /** Attempts that ended by the death of the process or of the worker thread. */
+  readonly deaths: number;
+  /** A cancel was accepted while it ran. */
+  readonly cancelRequested: boolean;
+}
+
+const FORMAT = 'bitdial-job/1';
+const STATES: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
+const ENDING = '.json';
+const EVENTS_ENDING = '.events.ndjson';
+const BROKEN = '.broken';
+const READS_AT_ONCE = 32;
+
+/** The durable store of jobs: one `<id>.json` for each in a folder, and `<id>.events.ndjson` beside it. */
+export class Journal {
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async open(folder: string): Promise<Journal> {
+    const made = await mkdir(folder, { recursive: true });
+    if (made !== undefined) await syncFolder(dirname(made));
+    return new Journal(folder);
+  }
+
+  /**
+   * Every job, oldest first. A file that holds no whole job is renamed to `<name>.broken` with a warning, for a
+   * person to look at; it never keeps the others from being read.
+   */
+  async load(logger: Logger): Promise<JobRecord[]> {
+    const names = await readdir(this.#folder);
+    for (const name of names.filter((n) => n.endsWith(TEMPORARY))) await this.#remove(name);
+    const files = names.filter((n) => n.endsWith(ENDING)).sort();
+    const records: JobRecord[] = [];
+    for (let i = 0; i < files.length; i += READS_AT_ONCE) {
+      const read = files.slice(i, i + READS_AT_ONCE).map((name) => this.#read(name, logger));
+      for (const record of await Promise.all(read)) if (record !== null) records.push(record);
+    }
+    await this.#removeOrphans(names);
+    return records;
+  }
+
+  /** When it resolves the record survives a kill. */
+  save(record: JobRecord): Promise<void> {
+    const { job, deaths, cancelRequested } = record;
+    const text = JSON.stringify({ format: FORMAT, job, deaths, cancel_requested: cancelRequested }, null, 1);
+    return writeDurably(join(this.#folder, job.id + ENDING), `${text}\n`);
+  }
+
+  /** Removes a job and its events; the events last, so that none can belong to a later look-up. */
+  async remove(id: string): Promise<void> {
+    await this.#remove(id + ENDING);
+    await this.#remove(id + EVENTS_ENDING);
+  }
+
+  eventsPath(id: string): string {
+    return join(this.#folder, id + EVENTS_ENDING);
+  }
+
+  async #read(name: string, logger: Logger): Promise<JobRecord | null> {
+    const path = join(this.#folder, name);
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (error) {
+      // Not the file's fault, perhaps: it stays where it is for the next start.
+      logger.warn({ file: path, err: error }, 'a job file cannot be read and is left out');
+      return null;
+    }
+    try {
+      return parseRecord(text, name.slice(0, -ENDING.length));
+    } catch (error) {
+      const aside = `${path}${BROKEN}`;
+      logger.warn({ file: path, aside, err: error }, 'a job file holds no whole job and is set aside');
+      await rename(path, aside).catch((err) => logger.warn({ file: path, err }, 'cannot set the job file aside'));
+      return null;
+    }
+  }
+
+  /** Events whose job is gone: a kill came between the two removals. */
+  async #removeOrphans(names: string[]): Promise<void> {
+    const jobs = new Set(names.map((n) => n.replace(/\.json(\.broken)?$/, '')));
+    for (const name of names) {
+      if (name.endsWith(EVENTS_ENDING) && !jobs.has(name.slice(0, -EVENTS_ENDING.length))) await this.#remove(name);
+    }
+  }
+
+  async #remove(name: string): Promise<void> {
+    await unlink(join(this.#folder, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+  }
+}
+
+/** Throws where the text is not a whole job record of that id. */
+function parseRecord(text: string, id: string): JobRecord {
+  const file = JSON.parse(text) as { format?: unknown; job?: Job; deaths?: unknown; cancel_requested?: unknown };
+  const { job, deaths, cancel_requested: cancelRequested } = file;
+  const expect = (right: boolean, what: string): void => {
+    if (!right) throw new Error(`job file: expected ${what}`);
+  };
+  expect(file.format === FORMAT, `format ${FORMAT}`);
+  expect(isJobId(id) && typeof job === 'object' && job !== null && job.id === id, 'a job with the id of its file name');
+  const known = job as Job;
+  expect(STATES.includes(known.state), `a state among ${STATES.join(', ')}`);
+  expect(typeof known.request === 'object' && known.request !== null, 'a request');
+  expect(typeof known.request.model === 'string', 'a model name in the request');
+  expect(typeof known.progress === 'object' && known.progress !== null, 'a progress');
+  expect(typeof known.created_at === 'string' && typeof known.requestHash === 'string', 'created_at and requestHash');
+  expect(known.idempotencyKey === null || typeof known.idempotencyKey === 'string', 'an idempotency key or null');
+  expect(Number.isInteger(known.attempts) && Number.isInteger(deaths), 'whole numbers of attempts and deaths');
+  expect(typeof cancelRequested === 'boolean', 'cancel_requested');
+  return { job: known, deaths: deaths as number, cancelRequested: cancelRequested as boolean };
+}

@@ -1,0 +1,88 @@
+import type { TrainRequest } from '../training/request.js';
+import type { Job, JobProgress, JobResult } from './job.js';
+import type { JobRecord } from './journal.js';
+
+/** The changes of state that a job can go through, as pure functions of its record. */
+
+export function accepted(id: string, request: TrainRequest, key: string | null, requestHash: string): JobRecord {
+  return {
+    job: {
+      id,
+      state: 'queued',
+      request,
+      idempotencyKey: key,
+      requestHash,
+      created_at: now(),
+      started_at: null,
+      finished_at: null,
+      attempts: 0,
+      progress: waiting(request),
+      backend: null,
+      result: null,
+      error: null,
+    },
+    deaths: 0,
+    cancelRequested: false,
+  };
+}
+
+/** queued → running */
+export function started(record: JobRecord): JobRecord {
+  return change(record, { state: 'running', attempts: record.job.attempts + 1, started_at: now() });
+}
+
+/** running → succeeded */
+export function succeeded(record: JobRecord, result: JobResult): JobRecord {
+  const progress: JobProgress = { ...record.job.progress, phase: 'done', progress: 1, eta_s: 0 };
+  return change(record, { state: 'succeeded', finished_at: now(), result, progress });
+}
+
+/** running → failed */
+export function failed(record: JobRecord, error: { code: string; message: string }): JobRecord {
+  const message = error.message.length > 2000 ? `${error.message.slice(0, 2000)} …` : error.message;
+  return change(record, { state: 'failed', finished_at: now(), error: { code: error.code, message } });
+}
+
+/** queued or running → cancelled */
+export function cancelled(record: JobRecord): JobRecord {
+  return change(record, { state: 'cancelled', finished_at: now() });
+}
+
+/** running → queued, to be run again from its beginning. */
+export function requeued(record: JobRecord): JobRecord {
+  return change(record, { state: 'queued', progress: waiting(record.job.request), backend: null });
+}
+
+/** What becomes of a running job whose process or thread died: run again, unless cancelled or too often. */
+export function interrupted(record: JobRecord, reason: string, maxDeaths: number): JobRecord {
+  const counted = { ...record, deaths: record.deaths + 1 };
+  if (counted.cancelRequested) return cancelled(counted);
+  if (counted.deaths < maxDeaths) return requeued(counted);
+  const times = counted.deaths === 1 ? 'once' : `${counted.deaths} times`;
+  return failed(counted, {
+    code: 'interrupted',
+    message: `the training was cut off ${times} and is not tried again; the last time: ${reason}`,
+  });
+}
+
+function change(record: JobRecord, fields: Partial<Job>): JobRecord {
+  return { ...record, job: { ...record.job, ...fields } };
+}
+
+function waiting(request: TrainRequest): JobProgress {
+  return {
+    phase: 'waiting',
+    progress: 0,
+    epoch: 0,
+    epochs: request.epochs,
+    step: 0,
+    steps: 0,
+    loss: null,
+    accuracy: null,
+    eta_s: null,
+  };
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

@@ -1,0 +1,126 @@
+import { ServiceError } from '../errors.js';
+import { importGraph } from '../model/import.js';
+import { MODEL_NAME } from '../model/manifest-check.js';
+import type { RegularizerRequest, TrainRequest } from '../training/request.js';
+import { Body, describe } from './body.js';
+
+/** What the service knows, for the fields that name something; what is left out is not checked here. */
+export interface Known {
+  /** Names that `from` can begin from. */
+  models?: readonly string[];
+  architectures?: readonly string[];
+  datasets?: readonly string[];
+}
+
+export const TRAIN_DEFAULTS = {
+  architecture: 'lenet',
+  dataset: 'mnist',
+  epochs: 5,
+  batch_size: 64,
+  learning_rate: 1e-3,
+  regularizer: { kind: 'gradient-l1', lambda_weights: 0.01, lambda_activations: 0.01, start_epoch: 0 },
+  seed: 1,
+  publish: true,
+} as const;
+
+const FIELDS = [
+  'model',
+  'architecture',
+  'dataset',
+  'from',
+  'epochs',
+  'batch_size',
+  'learning_rate',
+  'regularizer',
+  'seed',
+  'limit',
+  'publish',
+] as const;
+const REGULARIZER_FIELDS = ['kind', 'lambda_weights', 'lambda_activations', 'start_epoch'] as const;
+const REGULARIZERS = ['gradient-l1', 'none'] as const;
+
+const MODEL_RULE = 'a name of 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit, without ..';
+/** Bytes of a topology as JSON; the largest nets that train here take a tenth of it. */
+const LARGEST_TOPOLOGY = 1024 * 1024;
+const LARGEST_LIMIT = 1e9;
+const LARGEST_SEED = 2 ** 31 - 1;
+
+/**
+ * The body of `POST /admin/train` with every default filled in.
+ *
+ * @throws ServiceError `invalid_field` (extra: field, expected, actual), `unknown_field`, `missing_field`; for a topology
+ *   also `unsupported_layer` and `bad_model`; `model_not_found` for a `from` of an unknown model
+ */
+export function parseTrainRequest(body: unknown, known: Known = {}): TrainRequest {
+  const fields = new Body(body, '', FIELDS);
+  const model = fields.required('model', modelName, MODEL_RULE);
+  const from = fields.optional('from', null, startFrom, '"current", a version number or null');
+  if (from !== null && known.models !== undefined && !known.models.includes(model)) {
+    throw new ServiceError('model_not_found', `from: there is no model ${JSON.stringify(model)} to begin from`);
+  }
+  if (from !== null && fields.has('architecture')) {
+    throw fields.error('architecture', 'nothing beside from, as the version that training begins from has its own');
+  }
+  const epochs = fields.integer('epochs', TRAIN_DEFAULTS.epochs, 1, 1000);
+  return {
+    model,
+    architecture: architecture(fields, known.architectures),
+    dataset: named(fields, 'dataset', TRAIN_DEFAULTS.dataset, known.datasets),
+    from,
+    epochs,
+    batch_size: fields.integer('batch_size', TRAIN_DEFAULTS.batch_size, 1, 1024),
+    learning_rate: fields.number('learning_rate', TRAIN_DEFAULTS.learning_rate, 1e-8, 1),
+    regularizer: regularizer(fields, epochs),
+    seed: fields.integer('seed', TRAIN_DEFAULTS.seed, 0, LARGEST_SEED),
+    limit: fields.integer('limit', null, 1, LARGEST_LIMIT),
+    publish: fields.optional('publish', TRAIN_DEFAULTS.publish, boolean, 'true or false'),
+  };
+}
+
+function regularizer(fields: Body, epochs: number): Required<RegularizerRequest> {
+  const inner = fields.inner('regularizer', REGULARIZER_FIELDS);
+  const defaults = TRAIN_DEFAULTS.regularizer;
+  const kind = inner.choice('kind', defaults.kind, REGULARIZERS);
+  const off = kind === 'none';
+  // A strength for a regulariser that is switched off is a mistake of the caller's, so it is refused, not ignored.
+  const largest = off ? 0 : 1000;
+  return {
+    kind,
+    lambda_weights: inner.number('lambda_weights', off ? 0 : defaults.lambda_weights, 0, largest),
+    lambda_activations: inner.number('lambda_activations', off ? 0 : defaults.lambda_activations, 0, largest),
+    start_epoch: inner.integer('start_epoch', defaults.start_epoch, 0, epochs),
+  };
+}
+
+function architecture(fields: Body, known: readonly string[] | undefined): string | Record<string, unknown> {
+  const value = fields.get('architecture');
+  if (typeof value !== 'object' || value === null) {
+    return named(fields, 'architecture', TRAIN_DEFAULTS.architecture, known, ' or a TF.js Layers topology');
+  }
+  if (Array.isArray(value)) throw fields.error('architecture', 'a name or a TF.js Layers topology');
+  const bytes = Buffer.byteLength(JSON.stringify(value));
+  if (bytes > LARGEST_TOPOLOGY) {
+    throw fields.error('architecture', `a topology of at most ${LARGEST_TOPOLOGY} bytes`, `${bytes} bytes`);
+  }
+  importGraph(value);
+  return value as Record<string, unknown>;
+}
+
+function named(fields: Body, name: string, fallback: string, known?: readonly string[], or = ''): string {
+  const rule = known === undefined ? `a name${or}` : `one of ${known.map(describe).join(', ')}${or}`;
+  const check = (value: unknown): value is string =>
+    typeof value === 'string' && value.length >= 1 && value.length <= 64 && (known?.includes(value) ?? true);
+  return fields.optional(name, fallback, check, rule);
+}
+
+function modelName(value: unknown): value is string {
+  return typeof value === 'string' && MODEL_NAME.test(value);
+}
+
+function startFrom(value: unknown): value is 'current' | number | null {
+  return value === null || value === 'current' || (Number.isSafeInteger(value) && (value as number) >= 1);
+}
+
+function boolean(value: unknown): value is boolean {
+  return typeof value === 'boolean';
+}

@@ -1,0 +1,76 @@
+import { readFile } from 'node:fs/promises';
+import { setPriority } from 'node:os';
+import { join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import { ServiceError } from '../errors.js';
+import { ModelStore } from '../model/store.js';
+import {
+  type StartingPoint,
+  TrainingCancelled,
+  type TrainingProgress,
+  type TrainRequest,
+} from '../training/request.js';
+import { train } from '../training/trainer.js';
+import type { JobResult } from './job.js';
+import { markedWithJob, resultOf } from './publication.js';
+import { STOP, type WorkerInput, type WorkerMessage } from './worker-protocol.js';
+
+/** The thread of one training job: trains, publishes, says how it went. */
+
+/** Added to the thread's niceness: about a tenth of a core's share where predictions want it, a whole core where not. */
+const NICENESS = 10;
+
+const { id, request, modelsDir, dataDir, stop } = workerData as WorkerInput;
+say(await work());
+
+async function work(): Promise<WorkerMessage> {
+  try {
+    giveWay();
+    const store = new ModelStore({ modelsDir, dataDir });
+    let last: TrainingProgress | null = null;
+    const hooks = {
+      onProgress(progress: TrainingProgress): void {
+        last = progress;
+        say({ type: 'progress', progress });
+      },
+      isCancelled: () => Atomics.load(stop, 0) !== STOP.no,
+      onBackend: (name: string) => say({ type: 'backend', name }),
+    };
+    const { version, accuracies } = await train(request, hooks, await startingPoint(store, request));
+    if (hooks.isCancelled()) throw new TrainingCancelled();
+    let result: JobResult = { model: request.model, version: null, digest: null, accuracies };
+    if (request.publish) {
+      if (last !== null) hooks.onProgress({ ...(last as TrainingProgress), phase: 'publishing' });
+      result = resultOf(await store.publish(markedWithJob(version, id), { makeCurrent: true }));
+    }
+    return { type: 'succeeded', result };
+  } catch (error) {
+    if (error instanceof TrainingCancelled) return { type: 'stopped' };
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    const code = error instanceof ServiceError ? error.code : 'training_failed';
+    return { type: 'failed', error: { code, message }, stack };
+  }
+}
+
+function say(message: WorkerMessage): void {
+  parentPort?.postMessage(message);
+}
+
+/** On Linux niceness belongs to the thread, and to the threads that it begins; elsewhere it would slow the service. */
+function giveWay(): void {
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(0, NICENESS);
+  } catch {
+    // Not allowed here: it trains at the service's own priority, then.
+  }
+}
+
+async function startingPoint(store: ModelStore, { model, from }: TrainRequest): Promise<StartingPoint | undefined> {
+  if (from === null) return undefined;
+  const version = await store.get(model, from === 'current' ? undefined : from);
+  const source = store.source(version);
+  const text = await readFile(join(version.folder, 'model.json'), 'utf8');
+  const { weightsManifest: _, ...topology } = JSON.parse(text) as Record<string, unknown>;
+  return { graph: version.graph, weights: await source.readWeights(), topology, digest: version.digest };
+}

@@ -1,0 +1,105 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EmbeddedQueue, type EmbeddedQueueOptions } from '../../src/jobs/embedded.js';
+import type { Job, JobEvent } from '../../src/jobs/job.js';
+import type { Logger } from '../../src/jobs/logger.js';
+import { parseTrainRequest } from '../../src/jobs/validation.js';
+import type { TrainRequest } from '../../src/training/request.js';
+import { FakeStore } from './fake-store.js';
+
+/** What the fake worker is to do. */
+export interface Script {
+  steps?: number;
+  stepMs?: number;
+  /** Where it crashes: in its second step, or when the version is published, or made current too. */
+  crashAt?: 'step' | 'published' | 'current';
+  how?: 'throw' | 'exit' | 'memory' | 'kill';
+  /** Attempts that crash; default all. */
+  crashes?: number;
+  /** Never looks whether it is to stop. */
+  deaf?: boolean;
+  /** Ends with an error of its own. */
+  refuse?: boolean;
+}
+
+export const workerUrl = new URL('./fake-worker.js', import.meta.url);
+
+export function request(script: Script = {}, fields: Partial<TrainRequest> = {}): TrainRequest {
+  return { ...parseTrainRequest({ model: 'net' }), dataset: JSON.stringify(script), ...fields };
+}
+
+export function temporaryFolder(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'bitdial-jobs-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export interface Line {
+  level: 'debug' | 'info' | 'warn' | 'error';
+  message: string;
+  fields: Record<string, unknown>;
+}
+
+/** A logger that keeps what it is told. */
+export function keepingLogger(): Logger & { lines: Line[] } {
+  const lines: Line[] = [];
+  const at = (level: Line['level']) => (fields: unknown, message?: string) => {
+    lines.push({ level, message: message ?? '', fields: fields as Record<string, unknown> });
+  };
+  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } as Logger & {
+    lines: Line[];
+  };
+}
+
+export function options(dataDir: string, more: Partial<EmbeddedQueueOptions> = {}): EmbeddedQueueOptions {
+  const modelsDir = join(dataDir, 'models');
+  const store = new FakeStore(dataDir);
+  return {
+    dataDir,
+    modelsDir,
+    store,
+    maxJobs: 100,
+    logger: keepingLogger(),
+    workerUrl,
+    progressIntervalMs: 1,
+    ...more,
+  };
+}
+
+/** A queue on a folder of its own that is closed with the test. */
+export async function openQueue(
+  t: TestContext,
+  more: Partial<EmbeddedQueueOptions> = {},
+): Promise<{ queue: EmbeddedQueue; dataDir: string; store: FakeStore }> {
+  const dataDir = more.dataDir ?? temporaryFolder(t);
+  const queue = await EmbeddedQueue.open(options(dataDir, more));
+  t.after(() => queue.close());
+  return { queue, dataDir, store: new FakeStore(dataDir) };
+}
+
+/** Waits for a state by following the events, as a client would. */
+export async function ended(queue: EmbeddedQueue, id: string): Promise<Job> {
+  for await (const _ of queue.events(id, 0, new AbortController().signal));
+  return queue.get(id);
+}
+
+export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
+  for (const end = Date.now() + ms; !(await holds()); await sleep(5)) {
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+  }
+}
+
+export async function eventsOf(queue: EmbeddedQueue, id: string, afterId = 0): Promise<JobEvent[]> {
+  const events: JobEvent[] = [];
+  for await (const event of queue.events(id, afterId, new AbortController().signal)) events.push(event);
+  return events;
+}
+
+/** What the fake workers wrote, line by line: `begin <id> <attempt>`, `step-1 …`, `end …`. */
+export function runs(dataDir: string): string[] {
+  const path = join(dataDir, 'runs.log');
+  return existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [];
+}
