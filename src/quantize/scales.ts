@@ -14,8 +14,8 @@ const SEARCH: Record<number, { steps: number; factor: number }> = {
   4: { steps: 20, factor: 0.95 },
   5: { steps: 16, factor: 0.96 },
   6: { steps: 12, factor: 0.97 },
-  7: { steps: 10, factor: 0.98 },
-  8: { steps: 8, factor: 0.985 },
+  7: { steps: 12, factor: 0.98 },
+  8: { steps: 12, factor: 0.988 },
 };
 /** Up to this width both signs of the scale are searched; above it the extra level is worth nothing. */
 const BOTH_SIGNS_UP_TO = 4;
