@@ -7,8 +7,9 @@ import type { VariantSource } from '../../src/engine/engine.js';
 import { runPlan } from '../../src/engine/reference.js';
 import { WorkerEngine } from '../../src/engine/workers.js';
 import { ServiceError } from '../../src/errors.js';
-import { encodeWeights, readWeights } from '../../src/model/weights.js';
-import { randomNet } from '../support/nets.js';
+import { importGraph } from '../../src/model/import.js';
+import { readWeights } from '../../src/model/weights.js';
+import { randomLayersModel, saveLayersModel } from '../support/layers-models.js';
 import { Random } from '../support/random.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'bitdial-engine-'));
@@ -19,12 +20,12 @@ after(async () => {
 });
 
 const random = new Random(11);
-const { graph, weights } = randomNet(random, 6);
+const { document, bytes } = await saveLayersModel(randomLayersModel(random));
+const graph = importGraph(document);
 const shape = graph.nodes[0].shape as [number, number, number];
 const size = shape.reduce((a, b) => a * b, 1);
-const { manifest, bytes } = encodeWeights(weights);
 await writeFile(join(folder, 'weights.bin'), bytes);
-await writeFile(join(folder, 'model.json'), JSON.stringify({ weightsManifest: manifest }));
+await writeFile(join(folder, 'model.json'), JSON.stringify(document));
 const source: VariantSource = {
   graph,
   folder,
