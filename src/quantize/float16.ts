@@ -30,12 +30,15 @@ function shiftRounded(v: number, shift: number): number {
 
 /** The value of 16 bits of float16. */
 export function fromFloat16(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >>> 10) & 0x1f;
-  const mantissa = bits & 0x3ff;
-  if (exponent === 0) return sign * mantissa * 2 ** -24;
-  if (exponent === 31) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+  const sign = (bits & 0x8000) << 16;
+  const magnitude = bits & 0x7fff;
+  if (magnitude < 0x400) {
+    const value = magnitude * 2 ** -24;
+    return sign === 0 ? value : -value;
+  }
+  // The exponent moves from bias 15 to bias 127; all ones stay all ones.
+  u32[0] = sign | ((magnitude << 13) + (magnitude < 0x7c00 ? 0x38000000 : 0x70000000));
+  return f32[0];
 }
 
 /** The nearest float16, as a number. */
