@@ -19,6 +19,7 @@ export interface AttemptOptions {
   cancelGraceMs: number;
   closeGraceMs: number;
   progressIntervalMs: number;
+  heapLimitMb: number;
 }
 
 /** Milliseconds until a change that could not be put on disk is tried again. */
@@ -88,11 +89,12 @@ export class Attempt {
 
   async #work(job: Job): Promise<Outcome> {
     if (Atomics.load(this.#stop, 0) !== STOP.no) return { kind: 'stopped' };
-    const { modelsDir, dataDir, workerUrl, progressIntervalMs, logger } = this.#options;
+    const { modelsDir, dataDir, workerUrl, progressIntervalMs, heapLimitMb, logger } = this.#options;
     const throttle = new Throttle(progressIntervalMs);
     const input = { id: job.id, request: job.request, attempt: job.attempts, modelsDir, dataDir, stop: this.#stop };
     this.#worker = startWorker(workerUrl, input, {
       logger,
+      heapLimitMb,
       onMessage: (message) => {
         if (message.type === 'backend') this.#live = { ...this.#live, backend: message.name };
         else this.#live = { ...this.#live, progress: message.progress satisfies JobProgress };

@@ -11,6 +11,7 @@ import { Ledger } from './ledger.js';
 import type { Logger } from './logger.js';
 import { findPublication, type PublicationStore } from './publication.js';
 import { accepted, cancelled, interrupted, succeeded } from './transitions.js';
+import { defaultHeapLimitMb } from './worker-host.js';
 
 export interface EmbeddedQueueOptions {
   /** Jobs are kept in its folder `jobs`. */
@@ -30,6 +31,8 @@ export interface EmbeddedQueueOptions {
   closeGraceMs?: number;
   /** Milliseconds between two progress events at least. */
   progressIntervalMs?: number;
+  /** Megabytes of JavaScript heap of the worker thread. */
+  heapLimitMb?: number;
 }
 
 const DEFAULTS = {
@@ -38,6 +41,7 @@ const DEFAULTS = {
   cancelGraceMs: 30_000,
   closeGraceMs: 2000,
   progressIntervalMs: 500,
+  heapLimitMb: defaultHeapLimitMb(),
 };
 const LONGEST_KEY = 255;
 /** Retry-After of a full queue where nothing better is known, and at most. */

@@ -19,15 +19,18 @@ export interface WorkerRun {
   terminate(): void;
 }
 
-export interface WorkerListener {
+export interface WorkerOptions {
   onMessage(message: Extract<WorkerMessage, { type: 'progress' | 'backend' }>): void;
   logger: Logger;
+  /** Megabytes of JavaScript heap for the thread; tensors live outside of it. */
+  heapLimitMb: number;
 }
 
 const MIB = 1024 * 1024;
 
 /** Runs one attempt of a job on a thread of its own, which ends with it and gives its memory back. */
-export function startWorker(url: URL, input: WorkerInput, { onMessage, logger }: WorkerListener): WorkerRun {
+export function startWorker(url: URL, input: WorkerInput, options: WorkerOptions): WorkerRun {
+  const { onMessage, logger, heapLimitMb } = options;
   let last: Outcome | null = null;
   let terminated = false;
   let worker: Worker;
@@ -35,7 +38,7 @@ export function startWorker(url: URL, input: WorkerInput, { onMessage, logger }:
     worker = new Worker(url, {
       name: `training ${input.id}`,
       workerData: input,
-      resourceLimits: { maxOldGenerationSizeMb: heapLimitMb() },
+      resourceLimits: { maxOldGenerationSizeMb: heapLimitMb },
       stdout: true,
       stderr: true,
     });
@@ -81,10 +84,10 @@ export function startWorker(url: URL, input: WorkerInput, { onMessage, logger }:
 }
 
 /**
- * Megabytes of JavaScript heap for the thread (tensors live outside of it): half of what the machine or container has,
- * so that a training that runs wild ends alone, between 256 and 4096.
+ * Megabytes of JavaScript heap for a training: half of what the machine or container has, between 256 and 4096, so that
+ * one that runs wild ends alone.
  */
-function heapLimitMb(): number {
+export function defaultHeapLimitMb(): number {
   const constrained = process.constrainedMemory?.() ?? 0;
   const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
   return Math.round(Math.min(4096, Math.max(256, total / MIB / 2)));

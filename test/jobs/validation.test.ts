@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ServiceError } from '../../src/errors.js';
+import { parseTrainRequest, TRAIN_DEFAULTS } from '../../src/jobs/validation.js';
+
+const topology = {
+  modelTopology: {
+    class_name: 'Sequential',
+    config: {
+      name: 'net',
+      layers: [
+        { class_name: 'Flatten', config: { name: 'flat', batch_input_shape: [null, 28, 28, 1] } },
+        { class_name: 'Dense', config: { name: 'out', units: 10, activation: 'softmax', use_bias: true } },
+      ],
+    },
+  },
+};
+
+function refusal(body: unknown, known = {}): ServiceError {
+  try {
+    parseTrainRequest(body, known);
+  } catch (error) {
+    assert.ok(error instanceof ServiceError, String(error));
+    assert.ok(error.status >= 400 && error.status < 500);
+    return error;
+  }
+  return assert.fail(`taken: ${JSON.stringify(body)}`);
+}
+
+describe('the body of a training request', () => {
+  it('is filled up with defaults', () => {
+    assert.deepEqual(parseTrainRequest({ model: 'net' }), {
+      model: 'net',
+      architecture: 'lenet',
+      dataset: 'mnist',
+      from: null,
+      epochs: 5,
+      batch_size: 64,
+      learning_rate: 1e-3,
+      regularizer: { ...TRAIN_DEFAULTS.regularizer },
+      seed: 1,
+      limit: null,
+      publish: true,
+    });
+    const none = parseTrainRequest({ model: 'net', regularizer: { kind: 'none' } });
+    assert.deepEqual(none.regularizer, { kind: 'none', lambda_weights: 0, lambda_activations: 0, start_epoch: 0 });
+    const part = parseTrainRequest({ model: 'net', regularizer: { lambda_weights: 0.5 } });
+    assert.deepEqual(part.regularizer, { ...TRAIN_DEFAULTS.regularizer, lambda_weights: 0.5 });
+  });
+
+  it('is taken as it is where it says everything, and its result can be sent again', () => {
+    const body = {
+      model: 'a.b_c-1',
+      architecture: 'lenet',
+      dataset: 'mnist',
+      from: null,
+      epochs: 1000,
+      batch_size: 1,
+      learning_rate: 1,
+      regularizer: { kind: 'gradient-l1', lambda_weights: 0, lambda_activations: 3.5, start_epoch: 2 },
+      seed: 0,
+      limit: 1,
+      publish: false,
+    };
+    assert.deepEqual(parseTrainRequest(body), body);
+    assert.deepEqual(parseTrainRequest(parseTrainRequest({ model: 'net' })), parseTrainRequest({ model: 'net' }));
+    assert.equal(parseTrainRequest({ model: 'net', from: 'current' }).from, 'current');
+    assert.equal(parseTrainRequest({ model: 'net', from: 3 }, { models: ['net'] }).from, 3);
+    assert.deepEqual(parseTrainRequest({ model: 'net', architecture: topology }).architecture, topology);
+    assert.equal(parseTrainRequest({ model: 'x'.repeat(64) }).model.length, 64);
+  });
+
+  const known = { models: ['net'], architectures: ['lenet', 'mlp'], datasets: ['mnist'] };
+  const wrong: [string, string, unknown][] = [
+    ...['', 'A', '-a', '.a', 'a..b', 'a/b', '../a', 'a b', 'é', 'x'.repeat(65), 1, null, ['a'], {}].map(
+      (model): [string, string, unknown] => ['invalid_field', 'model', { model }],
+    ),
+    ...(
+      [
+        [
+          'architecture',
+          ['', 'resnet', 5, null, [], ['lenet'], true, 'constructor', { modelTopology: 'x'.repeat(1 << 20) }],
+        ],
+        ['dataset', ['', 'cifar', 1, null, {}, '__proto__']],
+        ['from', ['newest', 0, -1, 1.5, '1', true, {}, 2 ** 60]],
+        ['epochs', [0, -1, 1.5, 1001, '5', null, true, Number.NaN, Number.POSITIVE_INFINITY, [5]]],
+        ['batch_size', [0, 1025, 0.5, '64', null]],
+        ['learning_rate', [0, -0.1, 1.01, '0.1', null, Number.NaN, Number.POSITIVE_INFINITY, {}]],
+        ['seed', [-1, 0.5, 2 ** 31, '1', null, Number.NaN]],
+        ['limit', [0, -1, 1.5, '10', true, Number.POSITIVE_INFINITY]],
+        ['publish', ['true', 1, 0, null, {}]],
+        ['regularizer', ['gradient-l1', null, 5, [], true]],
+      ] as [string, unknown[]][]
+    ).flatMap(([field, values]) =>
+      values.map((value): [string, string, unknown] => ['invalid_field', field, { model: 'net', [field]: value }]),
+    ),
+    ...(
+      [
+        ['kind', ['l2', '', null, 1, {}]],
+        ['lambda_weights', [-1, '0', null, Number.NaN, Number.POSITIVE_INFINITY, 1e9]],
+        ['lambda_activations', [-1, '0', null, Number.NaN, 1e9]],
+        ['start_epoch', [-1, 0.5, 6, '0', null]],
+      ] as [string, unknown[]][]
+    ).flatMap(([field, values]) =>
+      values.map((value): [string, string, unknown] => [
+        'invalid_field',
+        `regularizer.${field}`,
+        { model: 'net', regularizer: { [field]: value } },
+      ]),
+    ),
+    ['invalid_field', 'regularizer.lambda_weights', { model: 'net', regularizer: { kind: 'none', lambda_weights: 1 } }],
+    ['invalid_field', 'architecture', { model: 'net', from: 'current', architecture: 'lenet' }],
+    ['missing_field', 'model', {}],
+    ['missing_field', 'model', { epochs: 3 }],
+    ['unknown_field', 'epoch', { model: 'net', epoch: 3 }],
+    ['unknown_field', 'regularizer.lambda', { model: 'net', regularizer: { lambda: 3 } }],
+    ['unknown_field', '__proto__', JSON.parse('{"model":"net","__proto__":{"epochs":3}}')],
+    ['unknown_field', 'constructor', { model: 'net', constructor: 1 }],
+    ['invalid_field', 'body', null],
+    ['invalid_field', 'body', []],
+    ['invalid_field', 'body', 'model'],
+    ['invalid_field', 'body', 3],
+    ['invalid_field', 'body', undefined],
+  ];
+  for (const [code, field, body] of wrong) {
+    it(`is refused: ${code} ${field} ${JSON.stringify(body)?.slice(0, 70)}`, () => {
+      const error = refusal(body, known);
+      assert.equal(error.code, code);
+      assert.equal(error.extra.field, field);
+      assert.ok(error.message.startsWith(`${field}: expected `), error.message);
+      assert.ok(error.message.length < 600, 'the message is short whatever came');
+      if (code !== 'unknown_field') assert.equal(typeof error.extra.expected, 'string');
+      if (code === 'invalid_field') assert.equal(typeof error.extra.actual, 'string');
+    });
+  }
+
+  it('is refused where it begins from a model that is not there', () => {
+    assert.equal(refusal({ model: 'other', from: 'current' }, known).code, 'model_not_found');
+  });
+
+  it('is refused for a topology that cannot be served, by the name of the layer', () => {
+    const odd = structuredClone(topology);
+    odd.modelTopology.config.layers.push({ class_name: 'LSTM', config: { name: 'memory', units: 3 } } as never);
+    const error = refusal({ model: 'net', architecture: odd });
+    assert.equal(error.code, 'unsupported_layer');
+    assert.match(error.message, /LSTM|memory/);
+    assert.equal(refusal({ model: 'net', architecture: {} }).code, 'bad_model');
+  });
+});
