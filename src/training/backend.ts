@@ -1,0 +1,83 @@
+/** Chooses what TF.js computes with: libtensorflow (CUDA or CPU) where it loads, else WebAssembly. */
+import { createRequire } from 'node:module';
+import { dirname, join, sep } from 'node:path';
+import util from 'node:util';
+import * as tf from '@tensorflow/tfjs-core';
+import { registerWasmKernels } from './kernels/register.js';
+
+export type BackendName = 'tensorflow' | 'wasm';
+
+export interface Backend {
+  tf: typeof tf;
+  name: BackendName;
+}
+
+const require = createRequire(import.meta.url);
+let chosen: Promise<Backend> | null = null;
+
+/**
+ * The backend of this thread, loaded once. Asking for `wasm` skips libtensorflow; asking for a second backend after
+ * one is loaded is an error, since TF.js holds one engine per thread.
+ */
+export async function loadBackend(wanted: BackendName | 'auto' = 'auto'): Promise<Backend> {
+  chosen ??= choose(wanted).catch((error) => {
+    chosen = null;
+    throw error;
+  });
+  const backend = await chosen;
+  if (wanted !== 'auto' && wanted !== backend.name) {
+    throw new Error(`training backend: expected ${wanted}, but this thread already runs ${backend.name}`);
+  }
+  return backend;
+}
+
+async function choose(wanted: BackendName | 'auto'): Promise<Backend> {
+  tf.env().set('PROD', true);
+  if (wanted !== 'wasm') {
+    try {
+      return await loadTensorflow();
+    } catch (error) {
+      // Not installed, no shared library, no matching CUDA: every reason means the same to a trainer with a second choice.
+      if (wanted === 'tensorflow') throw error;
+    }
+  }
+  return loadWasm();
+}
+
+async function loadTensorflow(): Promise<Backend> {
+  const entry = require.resolve('@tensorflow/tfjs-node-gpu');
+  const theirs = createRequire(entry).resolve('@tensorflow/tfjs-core');
+  const ours = require.resolve('@tensorflow/tfjs-core');
+  if (theirs !== ours) throw new Error(`tfjs-node-gpu brings a second tfjs-core: ${theirs}, beside ${ours}`);
+  // tfjs-node 4.22 calls these at run time; Node 23 took them away.
+  const old = util as unknown as Record<string, unknown>;
+  old.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
+  old.isArray ??= Array.isArray;
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  require(entry);
+  if (!(await tf.setBackend('tensorflow'))) throw new Error('the tensorflow backend did not start');
+  await tf.ready();
+  return { tf, name: 'tensorflow' };
+}
+
+async function loadWasm(): Promise<Backend> {
+  const entry = require.resolve('@tensorflow/tfjs-backend-wasm');
+  const before = new Map(PROCESS_EVENTS.map((event) => [event, process.listeners(event as 'exit')]));
+  const wasm = require(entry) as typeof import('@tensorflow/tfjs-backend-wasm');
+  // The threaded build does not load in Node.
+  tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
+  tf.env().set('WASM_HAS_SIMD_SUPPORT', true);
+  wasm.setWasmPaths(join(dirname(entry), sep));
+  if (!(await tf.setBackend('wasm'))) throw new Error('the wasm backend did not start');
+  await tf.ready();
+  // Emscripten's start-up code listens for uncaught errors of the whole process and rethrows them its own way.
+  for (const [event, listeners] of before) {
+    for (const listener of process.listeners(event as 'exit')) {
+      if (!listeners.includes(listener)) process.removeListener(event, listener);
+    }
+  }
+  registerWasmKernels();
+  return { tf, name: 'wasm' };
+}
+
+const PROCESS_EVENTS = ['uncaughtException', 'unhandledRejection'];

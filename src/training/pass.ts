@@ -1,0 +1,95 @@
+/** One batch through a graph: logits, loss, and the gradients of the loss for weights and for inner tensors. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Graph } from '../model/graph.js';
+import type { LayerPass, PassContext, Tensors } from './layers/layer.js';
+import { applyLayer } from './layers/table.js';
+import { Random } from './random.js';
+
+export interface ForwardOptions {
+  training: boolean;
+  /** Seeds of the dropout masks; the same seeds give the same masks. */
+  seeds?: number[];
+  /** By node name: added to the node's output. */
+  offsets?: Tensors;
+}
+
+export interface Forward {
+  /** [batch, classes], before any softmax. */
+  logits: tf.Tensor2D;
+  /** Output of every node, by name. */
+  outputs: Tensors;
+  /** New moving averages of the batch norms, by weight name; empty unless training. */
+  moving: Tensors;
+  passes: Map<string, LayerPass>;
+}
+
+/** Runs the graph. Call it inside `tf.tidy`: what it gives lives as long as that scope. */
+export function forward(graph: Graph, weights: Tensors, x: tf.Tensor, options: ForwardOptions): Forward {
+  const { training, seeds = [0], offsets = {} } = options;
+  const context: PassContext = { weights, training, random: new Random(...seeds), moving: {} };
+  const outputs: Tensors = {};
+  const passes = new Map<string, LayerPass>();
+  for (const node of graph.nodes) {
+    const inputs = node.op === 'input' ? [x] : node.inputs.map((name) => outputs[name]);
+    const pass = applyLayer(node, inputs, context);
+    passes.set(node.name, pass);
+    outputs[node.name] = node.name in offsets ? tf.add(pass.output, offsets[node.name]) : pass.output;
+  }
+  return { logits: outputs[graph.output] as tf.Tensor2D, outputs, moving: context.moving, passes };
+}
+
+export interface Gradients {
+  weights: Tensors;
+  /** By node name, for the nodes that were asked for and that the loss depends on through a weight. */
+  activations: Tensors;
+}
+
+/**
+ * The gradients, given that of the logits. An offset added to a node's output has the node's own gradient, so `watch`
+ * gives ∇_y for y the tensor that goes on to the next layers.
+ */
+export function backward(graph: Graph, run: Forward, dLogits: tf.Tensor, watch: readonly string[] = []): Gradients {
+  const learns = learningNodes(graph);
+  const pending: Tensors = { [graph.output]: dLogits };
+  const gradients: Gradients = { weights: {}, activations: {} };
+  for (const node of graph.nodes.toReversed()) {
+    const dy = pending[node.name];
+    if (!dy || !learns.has(node.name)) continue;
+    if (watch.includes(node.name)) gradients.activations[node.name] = dy;
+    const needsInputs = node.inputs.some((name) => learns.has(name));
+    const pass = run.passes.get(node.name) as LayerPass;
+    const { inputs, weights } = pass.backward(dy, needsInputs);
+    for (const [name, gradient] of Object.entries(weights)) accumulate(gradients.weights, name, gradient);
+    for (const [i, gradient] of inputs.entries()) accumulate(pending, node.inputs[i], gradient);
+    delete pending[node.name];
+  }
+  return gradients;
+}
+
+function accumulate(sums: Tensors, name: string, term: tf.Tensor): void {
+  sums[name] = name in sums ? tf.add(sums[name], term) : term;
+}
+
+/** Nodes that have weights, or something before them that has. */
+function learningNodes(graph: Graph): Set<string> {
+  const learns = new Set<string>();
+  for (const node of graph.nodes) {
+    if ('kernel' in node || node.op === 'batch_norm' || node.inputs.some((name) => learns.has(name))) {
+      learns.add(node.name);
+    }
+  }
+  return learns;
+}
+
+/** Mean cross-entropy of a batch, and its gradient for the logits: (softmax − one-hot)/batch. */
+export function crossEntropy(logits: tf.Tensor2D, labels: Int32Array): { loss: tf.Scalar; dLogits: tf.Tensor2D } {
+  const [batch, classes] = logits.shape;
+  const target = tf.cast(tf.oneHot(tf.tensor1d(labels, 'int32'), classes), 'float32') as tf.Tensor2D;
+  const shifted = tf.sub(logits, tf.max(logits, 1, true));
+  const logSum = tf.log(tf.sum(tf.exp(shifted), 1, true));
+  const logProbabilities = tf.sub(shifted, logSum);
+  return {
+    loss: tf.div(tf.neg(tf.sum(tf.mul(target, logProbabilities))), batch) as tf.Scalar,
+    dLogits: tf.div(tf.sub(tf.exp(logProbabilities), target), batch) as tf.Tensor2D,
+  };
+}

@@ -1,0 +1,138 @@
+/**
+ * The gradient l1 regulariser (Alizadeh et al., ICLR 2020, arXiv 2002.07520):
+ *
+ *     L(w) = CE(w) + λw·‖∇_w CE‖₁ + λy·Σ_y ‖∇_y CE‖₁
+ *
+ * w: the kernels of convolutions and dense layers (no biases, no batch norm). y: the tensors that serving quantises. CE is
+ * the mean over the batch, so ∇_y of one example carries 1/batch and the batch tensor's ‖∇_y‖₁ is already the mean over
+ * examples of the per-example norm; ‖∇_w‖₁ is that of the batch gradient.
+ *
+ * Its gradient without second derivatives. Let p be offsets added to the tensors y, G = ∇_(w,p) CE at p = 0 and
+ * s = sign(G), which is constant almost everywhere. Then ∇_w(λw‖G_w‖₁ + λy‖G_p‖₁) = H_ww·λw·s_w + H_wp·λy·s_y is the
+ * derivative of ∇_w CE along the direction d = (λw·s_w, λy·s_y), and
+ *
+ *     ∇_w L ≈ g + (g′ − g)/ε,   g = ∇_w CE(w, 0),   g′ = ∇_w CE((w, 0) + ε·d)
+ *
+ * with weights of all kinds in w where a gradient is taken. One ε serves all tensors, for only then is the quotient the
+ * derivative along d: radii of their own for the tensors would change their λ. Tensor T moves by ε·λ_T in each element,
+ * and that must stay within its radius r_T = RADIUS·rms(T), so ε = min_T r_T/λ_T, over the kernels, and the activations
+ * (as this batch has them), with λ_T > 0. The smallest radius is the safe choice: errors from kinks (ReLU, max pooling)
+ * and curvature grow with ε, float32 noise only shows below about 1e-4·rms.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Graph } from '../model/graph.js';
+import { activationTensors } from '../quantize/fuse.js';
+import type { Tensors } from './layers/layer.js';
+import { backward, crossEntropy, forward } from './pass.js';
+import { kernelNames } from './weights.js';
+
+/** Of a tensor's root mean square: how far an element may move. */
+export const RADIUS = 1e-2;
+
+export interface Batch {
+  /** [batch, ...input shape] */
+  x: tf.Tensor;
+  labels: Int32Array;
+  /** Of the dropout masks, the same in both gradients. */
+  seeds: number[];
+}
+
+export interface Strength {
+  lambdaWeights: number;
+  lambdaActivations: number;
+}
+
+export interface StepGradients {
+  /** Mean cross-entropy of the batch. */
+  loss: number;
+  /** ‖∇_w CE‖₁ and Σ‖∇_y CE‖₁; null where the regulariser was off. */
+  normWeights: number | null;
+  normActivations: number | null;
+  /** ∇_w L, by weight name. */
+  gradients: Tensors;
+  /** New moving averages, by weight name. */
+  moving: Tensors;
+}
+
+/** What the regulariser must know of a graph. */
+export interface Regularized {
+  graph: Graph;
+  kernels: string[];
+  activations: string[];
+}
+
+export function regularized(graph: Graph): Regularized {
+  return { graph, kernels: kernelNames(graph), activations: activationTensors(graph) };
+}
+
+/** ∇_w L of one batch; the caller disposes of the tensors. */
+export function stepGradients(net: Regularized, weights: Tensors, batch: Batch, strength: Strength): StepGradients {
+  const { lambdaWeights, lambdaActivations } = strength;
+  const active = lambdaWeights > 0 || lambdaActivations > 0;
+  const numbers = { loss: 0, normWeights: null as number | null, normActivations: null as number | null };
+  const tensors = tf.tidy(() => {
+    const first = gradientsAt(net, weights, batch, {}, active ? net.activations : []);
+    if (!active) {
+      numbers.loss = first.loss.dataSync()[0];
+      return { gradients: first.weights, moving: first.moving };
+    }
+    const watched = Object.keys(first.activations);
+    const outputs = watched.map((name) => first.outputs[name]);
+    const measured = measure(
+      first.loss,
+      net.kernels.map((name) => first.weights[name]),
+      watched.map((name) => first.activations[name]),
+      [...net.kernels.map((name) => weights[name]), ...outputs],
+    );
+    numbers.loss = measured.loss;
+    numbers.normWeights = measured.normWeights;
+    numbers.normActivations = measured.normActivations;
+    const lambdas = [...net.kernels.map(() => lambdaWeights), ...watched.map(() => lambdaActivations)];
+    const epsilon = commonEpsilon(measured.rms, lambdas);
+    if (!(epsilon > 0 && epsilon < Number.POSITIVE_INFINITY)) return { gradients: first.weights, moving: first.moving };
+
+    const along = (gradient: tf.Tensor, lambda: number) => tf.mul(tf.sign(gradient), epsilon * lambda);
+    const moved: Tensors = { ...weights };
+    if (lambdaWeights > 0) {
+      for (const name of net.kernels) moved[name] = tf.add(weights[name], along(first.weights[name], lambdaWeights));
+    }
+    const offsets: Tensors = {};
+    if (lambdaActivations > 0) {
+      for (const name of watched) offsets[name] = along(first.activations[name], lambdaActivations);
+    }
+    const second = gradientsAt(net, moved, batch, offsets, []);
+    const gradients: Tensors = {};
+    for (const [name, g] of Object.entries(first.weights)) {
+      gradients[name] = tf.add(g, tf.mul(tf.sub(second.weights[name], g), 1 / epsilon));
+    }
+    return { gradients, moving: first.moving };
+  });
+  return { ...numbers, ...tensors };
+}
+
+/** min r_T/λ_T over the tensors that are moved and are not all zero. */
+function commonEpsilon(rms: number[], lambdas: number[]): number {
+  const ratios = rms.map((size, i) => (lambdas[i] > 0 && size > 0 ? (RADIUS * size) / lambdas[i] : Infinity));
+  return Math.min(...ratios);
+}
+
+function gradientsAt(net: Regularized, weights: Tensors, batch: Batch, offsets: Tensors, watch: readonly string[]) {
+  const run = forward(net.graph, weights, batch.x, { training: true, seeds: batch.seeds, offsets });
+  const { loss, dLogits } = crossEntropy(run.logits, batch.labels);
+  const { weights: gradients, activations } = backward(net.graph, run, dLogits, watch);
+  return { loss, weights: gradients, activations, outputs: run.outputs, moving: run.moving };
+}
+
+/** Loss, l1 norms and root mean squares, fetched from the device in one go. */
+function measure(loss: tf.Scalar, dWeights: tf.Tensor[], dActivations: tf.Tensor[], sized: tf.Tensor[]) {
+  const norms = [...dWeights, ...dActivations].map((g) => tf.sum(tf.abs(g)));
+  const squares = sized.map((t) => tf.mean(tf.square(t)));
+  const values = Array.from(tf.stack([loss, ...norms, ...squares]).dataSync());
+  const total = (from: number, count: number) => values.slice(from, from + count).reduce((a, b) => a + b, 0);
+  return {
+    loss: values[0],
+    normWeights: total(1, dWeights.length),
+    normActivations: total(1 + dWeights.length, dActivations.length),
+    rms: values.slice(1 + norms.length).map(Math.sqrt),
+  };
+}

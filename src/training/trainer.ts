@@ -1,0 +1,130 @@
+/** From a request to a version: begin, fit, calibrate, choose, evaluate. */
+import { calibrate } from '../engine/calibration.js';
+import type { InputSpec, TrainingRecord } from '../model/manifest.js';
+import { readEnergyTable } from '../quantize/energy.js';
+import { type BackendName, loadBackend } from './backend.js';
+import { chooseDefault, DEFAULT_CANDIDATES } from './choice.js';
+import { commandOf } from './command.js';
+import type { Split } from './datasets/dataset.js';
+import { findDataset } from './datasets/table.js';
+import { type Candidate, evaluateVersion } from './evaluate.js';
+import { type Fitted, fit } from './fit.js';
+import { ProgressReport } from './report.js';
+import type { StartingPoint, TrainingHooks, TrainingResult, TrainRequest } from './request.js';
+import { TrainingCancelled } from './request.js';
+import { beginning } from './start.js';
+import { checkRequest } from './validation.js';
+
+export interface TrainingOptions {
+  /** For the record; by default the `npm run train` command that asks for the same. */
+  command?: string;
+  /** Of this project, for the record. */
+  commit?: string | null;
+  backend?: BackendName | 'auto';
+  /** At most so many test images for the precision table, which says how many; by default all. */
+  testLimit?: number;
+  /** File with the energy figures; by default the built-in ones. */
+  energyTable?: string;
+}
+
+/** Training images that the activation ranges come from. */
+const CALIBRATION_IMAGES = 1000;
+/** Validation images that the default precision is chosen on. */
+const CHOICE_IMAGES = 2000;
+const CALIBRATION_BATCH = 100;
+
+/**
+ * @param start weights to go on from; from scratch without
+ * @throws TrainingCancelled within one step of `hooks.isCancelled()` saying so; ServiceError for a request that cannot be
+ *   met; Error where the loss is no longer finite
+ */
+export async function train(
+  request: TrainRequest,
+  hooks: TrainingHooks,
+  start?: StartingPoint,
+  options: TrainingOptions = {},
+): Promise<TrainingResult> {
+  checkRequest(request);
+  const began = performance.now();
+  const dataset = await findDataset(request.dataset)();
+  const { topology, graph, weights: first } = beginning(request, dataset, start);
+  const backend = await loadBackend(options.backend);
+  hooks.onBackend?.(backend.name);
+
+  const report = new ProgressReport(hooks, request.epochs);
+  const fitted = await fit(graph, first, dataset, request, {
+    onStep: (progress) => report.step(progress),
+    isCancelled: () => hooks.isCancelled(),
+  });
+  const { weights } = fitted;
+  const trainedIn = (performance.now() - began) / 1000;
+
+  report.phase('calibrating');
+  const input: InputSpec = { shape: dataset.inputShape, range: dataset.inputRange, resize: 'contain' };
+  const images = await calibrationImages(dataset.train, Math.min(CALIBRATION_IMAGES, fitted.examples), hooks);
+  const ranges = calibrate(graph, weights, input, images);
+  const quantizer = { clip_rules: {}, minimum_bits: {} };
+  const candidate: Candidate = { graph, weights, manifest: { input, ranges, quantizer } };
+
+  const energyTable = readEnergyTable(options.energyTable);
+  const isCancelled = () => hooks.isCancelled();
+  const onChoice = (done: number) => report.evaluated(done * CHOICE_SHARE);
+  const chosenOn = { energyTable, isCancelled, precisions: DEFAULT_CANDIDATES, limit: CHOICE_IMAGES };
+  const choice = await evaluateVersion(candidate, dataset.validation, { ...chosenOn, onProgress: onChoice });
+  const onTest = (done: number) => report.evaluated(CHOICE_SHARE + done * (1 - CHOICE_SHARE));
+  const testing = { energyTable, isCancelled, limit: options.testLimit, onProgress: onTest };
+  const precisions = await evaluateVersion(candidate, dataset.test, testing);
+
+  const training = record(request, fitted, backend.name, trainedIn, start, options);
+  const manifest = {
+    model: request.model,
+    ...candidate.manifest,
+    labels: dataset.labels,
+    default_precision: chooseDefault(choice),
+    precisions,
+    training,
+  };
+  const accuracies = Object.fromEntries(Object.entries(precisions).map(([key, { accuracy }]) => [key, accuracy]));
+  return { version: { manifest, topology, weights }, accuracies, backend: backend.name };
+}
+
+/** Of the evaluation's time: the part that the choice of the default precision takes. */
+const CHOICE_SHARE = 0.1;
+
+async function calibrationImages(split: Split, count: number, hooks: TrainingHooks) {
+  const batches: { input: Float32Array; batch: number }[] = [];
+  for (let from = 0; from < count; from += CALIBRATION_BATCH) {
+    if (hooks.isCancelled()) throw new TrainingCancelled();
+    const batch = Math.min(CALIBRATION_BATCH, count - from);
+    const { input } = await split.batch(Uint32Array.from({ length: batch }, (_, i) => from + i));
+    batches.push({ input, batch });
+  }
+  return batches;
+}
+
+function record(
+  request: TrainRequest,
+  fitted: Fitted,
+  backend: string,
+  duration: number,
+  start: StartingPoint | undefined,
+  options: TrainingOptions,
+): TrainingRecord {
+  const { seed, architecture, dataset, epochs, batch_size, learning_rate, regularizer } = request;
+  return {
+    command: options.command ?? commandOf(request),
+    commit: options.commit ?? null,
+    seed,
+    architecture: typeof architecture === 'string' ? architecture : 'topology',
+    dataset,
+    examples: fitted.examples,
+    epochs,
+    batch_size,
+    learning_rate,
+    regularizer: { ...regularizer },
+    backend,
+    duration_s: Math.round(duration * 10) / 10,
+    history: fitted.history,
+    from: start?.digest ?? null,
+  };
+}

@@ -1,0 +1,38 @@
+import { ServiceError } from '../errors.js';
+import type { TrainRequest } from './request.js';
+
+/**
+ * The numbers of a request, checked again where they are used: a job may be older than the service that runs it. Names
+ * are checked where they are looked up.
+ * @throws ServiceError invalid_field
+ */
+export function checkRequest(request: TrainRequest): void {
+  const { regularizer, limit } = request;
+  const whole = (least: number) => (n: number) => Number.isSafeInteger(n) && n >= least;
+  const positive = (n: number) => Number.isFinite(n) && n > 0;
+  const notNegative = (n: number) => Number.isFinite(n) && n >= 0;
+  const rules: [string, number, (n: number) => boolean, string][] = [
+    ['epochs', request.epochs, whole(1), 'a whole number from 1'],
+    ['batch_size', request.batch_size, whole(1), 'a whole number from 1'],
+    ['learning_rate', request.learning_rate, positive, 'a number above 0'],
+    ['seed', request.seed, whole(0), 'a whole number from 0'],
+    ['limit', limit ?? 1, whole(1), 'a whole number from 1, or null'],
+    ['regularizer.lambda_weights', regularizer.lambda_weights, notNegative, 'a number from 0'],
+    ['regularizer.lambda_activations', regularizer.lambda_activations, notNegative, 'a number from 0'],
+    ['regularizer.start_epoch', regularizer.start_epoch, whole(0), 'a whole number from 0'],
+  ];
+  for (const [field, actual, holds, expected] of rules) {
+    if (!holds(actual)) {
+      throw new ServiceError('invalid_field', `${field}: expected ${expected}, got ${actual}`, {
+        field,
+        expected,
+        actual,
+      });
+    }
+  }
+  if (regularizer.kind !== 'none' && regularizer.kind !== 'gradient-l1') {
+    throw new ServiceError('invalid_field', `regularizer.kind: expected none or gradient-l1, got ${regularizer.kind}`, {
+      field: 'regularizer.kind',
+    });
+  }
+}
