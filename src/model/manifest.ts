@@ -1,3 +1,45 @@
+import { ServiceError } from '../errors.js';
+import { Fields } from './fields.js';
+import {
+  checkInputSpec,
+  checkLabels,
+  checkPrecisions,
+  checkQuantizer,
+  checkRanges,
+  checkTraining,
+  DIGEST,
+  MODEL_NAME,
+  matching,
+  PRECISION_KEY,
+} from './manifest-check.js';
+
+/**
+ * Parses the text of a `manifest.json`. Fields that this version does not know are kept.
+ * @throws ServiceError `bad_model` naming the field, what was expected and what came
+ */
+export function parseManifest(text: string): Manifest {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new ServiceError('bad_model', `manifest.json: expected JSON, got ${(error as Error).message}`);
+  }
+  const manifest = new Fields(value, 'manifest.json');
+  manifest.choice('format', ['bitdial/1']);
+  matching(manifest, 'model', MODEL_NAME, 'a model name: a-z, 0-9, "." (never two), "_", "-", at most 64');
+  matching(manifest, 'created', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/, 'an ISO 8601 time in UTC');
+  const files = manifest.fields('files');
+  for (const file of ['model.json', 'weights.bin']) matching(files, file, DIGEST, 'a SHA-256 in hex');
+  checkInputSpec(manifest.fields('input'));
+  checkLabels(manifest);
+  checkRanges(manifest);
+  checkQuantizer(manifest.fields('quantizer'));
+  matching(manifest, 'default_precision', PRECISION_KEY, 'a precision WxA such as 4x8');
+  checkPrecisions(manifest);
+  if (manifest.get('training') !== undefined) checkTraining(manifest.fields('training'));
+  return { ...(value as Manifest), training: (value as Manifest).training ?? null };
+}
+
 /** What a version says of itself; `manifest.json` in its folder. The version's digest is the SHA-256 of this file's bytes. */
 export interface Manifest {
   format: 'bitdial/1';

@@ -1,0 +1,90 @@
+import { Fields, listOf } from './fields.js';
+
+/** Checks of a manifest's parts; each throws ServiceError `bad_model` with the path of the field. */
+
+const WIDTH = '(?:[2-8]|16|32)';
+export const PRECISION_KEY = new RegExp(`^${WIDTH}x${WIDTH}$`);
+export const DIGEST = /^[0-9a-f]{64}$/;
+/** One path segment without dots in a row, so a name never leaves the folder of models. */
+export const MODEL_NAME = /^(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,63}$/;
+
+export function matching(fields: Fields, name: string, pattern: RegExp, expected: string): string {
+  const value = fields.get(name);
+  if (typeof value !== 'string' || !pattern.test(value)) throw fields.error(name, expected);
+  return value;
+}
+
+/** Calls `check` with every key of the object, and the fields it is a field of. */
+function each(fields: Fields, name: string, check: (entries: Fields, key: string) => void): void {
+  const entries = fields.fields(name);
+  for (const key of entries.names()) check(entries, key);
+}
+
+function keyed(entries: Fields, key: string): void {
+  if (!PRECISION_KEY.test(key)) throw entries.error(key, 'a key WxA such as 4x8');
+}
+
+/** [low, high]; `open` asks for low < high. */
+function interval(fields: Fields, name: string, open: boolean): void {
+  const list = listOf(fields.get(name)) ?? [];
+  const [low, high] = list as number[];
+  if (list.length !== 2 || !list.every(Number.isFinite) || low > high || (open && low === high)) {
+    throw fields.error(name, open ? '[low, high], low below high' : '[low, high]');
+  }
+}
+
+export function checkInputSpec(input: Fields): void {
+  const shape = input.list('shape');
+  const sizes = shape.length === 3 && shape.every((n) => Number.isSafeInteger(n) && (n as number) > 0);
+  if (!sizes) throw input.error('shape', '[height, width, channels]');
+  interval(input, 'range', true);
+  input.choice('resize', ['fill', 'cover', 'contain']);
+}
+
+export function checkLabels(manifest: Fields): void {
+  const labels = manifest.list('labels');
+  if (labels.length === 0 || !labels.every((label) => typeof label === 'string')) {
+    throw manifest.error('labels', 'a string for each class');
+  }
+}
+
+export function checkRanges(manifest: Fields): void {
+  each(manifest, 'ranges', (ranges, tensor) => {
+    const range = ranges.fields(tensor);
+    const min = range.number('min');
+    range.number('max', { min });
+    each(range, 'clip', (clip, bits) => {
+      if (!/^[2-8]$/.test(bits)) throw clip.error(bits, 'a key from 2 to 8');
+      interval(clip, bits, false);
+    });
+  });
+}
+
+export function checkQuantizer(quantizer: Fields): void {
+  each(quantizer, 'clip_rules', (rules, key) => {
+    keyed(rules, key);
+    rules.choice(key, ['min-max', 'squared-error', 'p-2.4']);
+  });
+  each(quantizer, 'minimum_bits', (layers, name) => {
+    for (const what of ['weights', 'activations']) layers.fields(name).integer(what, { min: 2, max: 32 });
+  });
+}
+
+export function checkPrecisions(manifest: Fields): void {
+  each(manifest, 'precisions', (table, key) => {
+    keyed(table, key);
+    const row = table.fields(key);
+    row.number('accuracy', { min: 0, max: 1 });
+    for (const count of ['images', 'memory_bytes', 'macs']) row.integer(count, { min: 0 });
+    row.number('energy_uj', { min: 0 });
+  });
+}
+
+export function checkTraining(training: Fields): void {
+  for (const text of ['command', 'architecture', 'dataset', 'backend']) training.string(text);
+  for (const count of ['seed', 'examples', 'epochs', 'batch_size']) training.integer(count, { min: 0 });
+  for (const number of ['learning_rate', 'duration_s']) training.number(number, { min: 0 });
+  training.fields('regularizer');
+  for (const name of ['commit', 'from', 'job']) if (training.get(name) !== undefined) training.string(name);
+  for (const epoch of training.list('history')) new Fields(epoch, `${training.where}: history`);
+}
