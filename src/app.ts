@@ -1,0 +1,61 @@
+/** The service on one screen: every plugin and every route, by name, in order. */
+
+import type { Parts } from './http/parts.js';
+import { bearerToken } from './http/plugins/auth.js';
+import { jsonBodies, strictBodies } from './http/plugins/bodies.js';
+import { securityHeaders } from './http/plugins/headers.js';
+import { createLogger, requestLog } from './http/plugins/logging.js';
+import { Metrics, requestMetrics } from './http/plugins/metrics.js';
+import { openapi } from './http/plugins/openapi.js';
+import { problems } from './http/plugins/problem.js';
+import { drainConnections, Readiness } from './http/plugins/readiness.js';
+import { queryBeforeBody, validatorCompiler } from './http/plugins/validation.js';
+import { adminModelRoutes } from './http/routes/admin-models.js';
+import { healthRoutes } from './http/routes/health.js';
+import { jobEventRoutes } from './http/routes/job-events.js';
+import { jobRoutes } from './http/routes/jobs.js';
+import { modelRoutes } from './http/routes/models.js';
+import { documentRoute, metricsRoute } from './http/routes/operations.js';
+import { predictRoutes } from './http/routes/predict.js';
+import { Problem } from './http/schemas/responses.js';
+import { createServer } from './http/server.js';
+import type { App } from './http/types.js';
+
+/** Builds the service over its parts and makes it ready to listen. The caller closes the parts, after the app. */
+export async function buildApp(parts: Parts): Promise<App> {
+  const { config, service, store, queue, adminToken, heartbeatMs } = parts;
+  const readiness = parts.readiness ?? new Readiness();
+  const metrics = parts.metrics ?? new Metrics();
+  const app = createServer(config.maxBodyBytes, parts.logger ?? createLogger(config.logLevel), metrics);
+  metrics.watch({ service, queue, readiness, variantCacheBytes: config.variantCacheBytes });
+
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  app.addSchema(Problem);
+
+  requestLog(app);
+  requestMetrics(app, metrics);
+  securityHeaders(app);
+  drainConnections(app, readiness);
+  problems(app, config.maxBodyBytes);
+  queryBeforeBody(app);
+  strictBodies(app);
+  await openapi(app, parts.version ?? '0.0.0');
+
+  await app.register(async (scope) => predictRoutes(scope as App, { service }));
+  modelRoutes(app, { service, store, defaultModel: config.defaultModel });
+  healthRoutes(app, { readiness, queue, engineName: parts.engineName, defaultModel: config.defaultModel });
+  metricsRoute(app, { metrics });
+  documentRoute(app);
+  await app.register(admin, { prefix: '/admin' });
+  await app.ready();
+  return app;
+
+  async function admin(scope: App): Promise<void> {
+    bearerToken(scope, adminToken);
+    jsonBodies(scope);
+    jobRoutes(scope, { queue, known: parts.known });
+    jobEventRoutes(scope, { queue, heartbeatMs });
+    adminModelRoutes(scope, { service, store });
+  }
+}

@@ -1,0 +1,37 @@
+import type { Logger } from 'pino';
+import type { Config } from '../config.js';
+import type { JobQueue } from '../jobs/job.js';
+import type { Known } from '../jobs/validation.js';
+import type { Version } from '../model/store.js';
+import type { PredictionService } from '../serving/request.js';
+import type { Metrics } from './plugins/metrics.js';
+import type { Readiness } from './plugins/readiness.js';
+
+/** What the routes need of the model store. */
+export interface ModelCatalog {
+  models(): Promise<{ name: string; current: number; versions: { version: number; digest: string }[] }[]>;
+  /** Without a number: the current version. @throws ServiceError model_not_found, version_not_found */
+  get(model: string, version?: number): Promise<Version>;
+  setCurrent(model: string, version: number): Promise<Version>;
+}
+
+/** What the app is built over. It owns none of these. */
+export interface Parts {
+  config: Config;
+  service: PredictionService;
+  store: ModelCatalog;
+  queue: JobQueue;
+  /** As `/health/ready` names it. */
+  engineName: string;
+  adminToken: string;
+  /** Names that a training may use, as they are now. */
+  known(): Promise<Known>;
+  /** The service's metrics, where the service was given their observer; default: new ones. */
+  metrics?: Metrics;
+  readiness?: Readiness;
+  logger?: Logger;
+  /** Of this project, for the OpenAPI document. */
+  version?: string;
+  /** Milliseconds between the comments that keep an event stream alive. */
+  heartbeatMs?: number;
+}

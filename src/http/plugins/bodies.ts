@@ -1,0 +1,70 @@
+/** Reads request bodies: only what a scope's routes take, never more than MAX_BODY_BYTES, and JSON strictly. */
+import type { FastifyRequest } from 'fastify';
+import { ServiceError } from '../../errors.js';
+import type { App } from '../types.js';
+import { readJson } from './json.js';
+import { show } from './validation.js';
+
+export const JSON_TYPE = 'application/json';
+export const RAW_TYPE = 'application/octet-stream';
+export const IMAGE_TYPES = 'image/*';
+
+/** On the root: no scope reads a body that it did not ask for, and a route with a body schema gets a body. */
+export function strictBodies(app: App): void {
+  app.removeAllContentTypeParsers();
+  app.addHook('onRequest', async (request) => refuseEncoding(request));
+  app.addHook('preValidation', async (request) => {
+    if (request.routeOptions.schema?.body && request.body === undefined) throw emptyBody(request);
+  });
+}
+
+/** The scope's routes take JSON. */
+export function jsonBodies(app: App): void {
+  app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, (request, bytes, done) => {
+    try {
+      // clients that put the header on every request send it with DELETE, too
+      const none = bytes.length === 0 && !request.routeOptions.schema?.body;
+      done(null, none ? undefined : readJson(notEmpty(request, bytes as Buffer)));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+}
+
+/** The scope's routes take image files and raw pixels, as a Buffer. */
+export function binaryBodies(app: App): void {
+  for (const type of [/^image\//i, RAW_TYPE]) {
+    app.addContentTypeParser(type, { parseAs: 'buffer' }, (request, bytes, done) => {
+      try {
+        done(null, notEmpty(request, bytes as Buffer));
+      } catch (error) {
+        done(error as Error);
+      }
+    });
+  }
+}
+
+/** What a route takes, as an error says it. */
+export function acceptedTypes(request: FastifyRequest): string {
+  const accepts = request.routeOptions.config?.accepts ?? [JSON_TYPE];
+  return accepts.length === 1 ? accepts[0] : `one of ${accepts.join(', ')}`;
+}
+
+function notEmpty(request: FastifyRequest, bytes: Buffer): Buffer {
+  if (bytes.length === 0) throw emptyBody(request);
+  return bytes;
+}
+
+function emptyBody(request: FastifyRequest): ServiceError {
+  const expected = `a body (${acceptedTypes(request)})`;
+  return new ServiceError('empty_body', `body: expected ${expected}, got nothing`, { expected, actual: 'nothing' });
+}
+
+/** Nothing is decompressed, so a small body cannot become a large one. */
+function refuseEncoding(request: FastifyRequest): void {
+  const encoding = request.headers['content-encoding'];
+  if (encoding === undefined || encoding.toLowerCase() === 'identity') return;
+  const extra = { field: 'content-encoding', expected: 'identity', actual: show(encoding) };
+  const detail = `content-encoding: expected an uncompressed body, got ${show(encoding)}`;
+  throw new ServiceError('unsupported_media_type', detail, extra);
+}

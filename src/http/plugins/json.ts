@@ -1,0 +1,75 @@
+/**
+ * Reads a JSON body strictly: depth is bounded before anything is built, a fault is reported with its position, and keys
+ * that could reach a prototype are refused.
+ */
+import { isUtf8 } from 'node:buffer';
+import { ServiceError } from '../../errors.js';
+import { findJsonFault } from './json-fault.js';
+
+/** Arrays and objects inside one another at most. A batch of images is 6 deep, a topology of nested models about 15. */
+export const MAX_DEPTH = 32;
+
+/** @throws ServiceError empty_body, malformed_json, body_too_deep, unknown_field (`__proto__`) */
+export function readJson(bytes: Buffer): unknown {
+  const deepAt = tooDeepAt(bytes, MAX_DEPTH);
+  if (deepAt >= 0) {
+    const extra = { expected: `at most ${MAX_DEPTH} levels`, actual: 'more', position: deepAt };
+    const detail = `body: expected at most ${MAX_DEPTH} levels of arrays and objects, got more at byte ${deepAt}`;
+    throw new ServiceError('body_too_deep', detail, extra);
+  }
+  if (!isUtf8(bytes)) {
+    const extra = { expected: 'UTF-8', actual: 'bytes that are not UTF-8' };
+    throw new ServiceError('malformed_json', 'body: expected JSON in UTF-8, got bytes that are not UTF-8', extra);
+  }
+  const text = bytes.toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw malformed(text);
+  }
+  // an escaped underscore is the only other way to write such a key
+  if (text.includes('__proto__') || text.includes('\\u00')) refusePrototypeKeys(value, []);
+  return value;
+}
+
+function malformed(text: string): ServiceError {
+  if (text.trim() === '') {
+    return new ServiceError('empty_body', 'body: expected a JSON document, got nothing', {
+      expected: 'a JSON document',
+      actual: 'nothing',
+    });
+  }
+  const { position, expected, actual } = findJsonFault(text);
+  const detail = `body: expected ${expected} at position ${position}, got ${actual}`;
+  return new ServiceError('malformed_json', detail, { expected, actual, position });
+}
+
+/** Byte at which the nesting first passes `limit`, or -1. One pass, no allocation; strings are skipped. */
+function tooDeepAt(bytes: Buffer, limit: number): number {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const c = bytes[i];
+    if (inString) {
+      if (c === 0x5c) i++;
+      else if (c === 0x22) inString = false;
+    } else if (c === 0x22) inString = true;
+    else if (c === 0x5b || c === 0x7b) {
+      if (++depth > limit) return i;
+    } else if (c === 0x5d || c === 0x7d) depth--;
+  }
+  return -1;
+}
+
+function refusePrototypeKeys(value: unknown, path: string[]): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (!Array.isArray(value) && Object.hasOwn(value, '__proto__')) {
+    const field = [...path, '__proto__'].join('.');
+    const extra = { field, expected: 'no such key', actual: '"__proto__"' };
+    throw new ServiceError('unknown_field', `body: expected no key ${field}, got one`, extra);
+  }
+  for (const [key, child] of Object.entries(value)) {
+    if (typeof child === 'object') refusePrototypeKeys(child, [...path, key]);
+  }
+}

@@ -1,0 +1,60 @@
+/** One line for each request; never bodies, query values, tokens or authorization headers. */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import type { App, RequestFacts } from '../types.js';
+
+/** Request ids that come from outside are taken when they are this plain, so that a log line cannot be forged by one. */
+const SANE_ID = /^[\w.:-]{1,128}$/;
+/** Routes that are asked every few seconds. */
+const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
+
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  const secrets = ['authorization', 'token', 'adminToken', 'password', 'cookie'];
+  const options = {
+    level,
+    base: undefined,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    redact: { paths: secrets.flatMap((s) => [s, `*.${s}`, `*.*.${s}`]), censor: '[redacted]' },
+  };
+  return destination ? pino(options, destination) : pino(options);
+}
+
+/** Fastify's genReqId: the caller's X-Request-Id, or a new one. */
+export function requestId(message: IncomingMessage): string {
+  const given = message.headers['x-request-id'];
+  return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
+}
+
+export function requestLog(app: App): void {
+  app.decorateRequest('facts');
+  app.addHook('onRequest', async (request, reply) => {
+    request.facts = {};
+    reply.header('x-request-id', request.id);
+  });
+  app.addHook('onResponse', async (request, reply) => logRequest(request, reply));
+}
+
+/** The line itself; the path only, since a query may hold anything. */
+export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
+  const facts: RequestFacts = request.facts ?? {};
+  const line = {
+    method: request.method,
+    path: request.url.split('?', 1)[0].slice(0, 200),
+    status: reply.statusCode,
+    code: facts.code,
+    ms: round(reply.elapsedTime),
+    model: facts.model,
+    version: facts.version,
+    bits: facts.bits,
+    activation_bits: facts.activationBits,
+    energy_uj: facts.energyUj,
+  };
+  const level = QUIET.has(request.routeOptions?.url ?? '') ? 'debug' : 'info';
+  request.log[level](line, 'request');
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

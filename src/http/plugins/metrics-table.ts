@@ -1,0 +1,85 @@
+/** Every metric of the service: type, labels, meaning. docs/METRICS.md is generated from this table. */
+
+export interface MetricEntry {
+  type: 'counter' | 'gauge' | 'histogram';
+  labels: readonly string[];
+  help: string;
+  /** Of a histogram, in its unit. */
+  buckets?: readonly number[];
+}
+
+const precision = ['model', 'bits', 'activation_bits'] as const;
+/** From one small integer inference to a long upload, in seconds. */
+const LATENCY = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10] as const;
+const COMPUTE = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5] as const;
+const BUILD = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30] as const;
+
+export const METRICS = {
+  bitdial_requests_total: {
+    type: 'counter',
+    labels: ['method', 'route', 'status', 'code', 'bits'],
+    help: 'Requests answered; code is ok or the code of the problem, bits those that answered or were asked for',
+  },
+  bitdial_request_seconds: {
+    type: 'histogram',
+    labels: ['route', 'status'],
+    buckets: LATENCY,
+    help: 'From the first byte of the request to the last of the answer (event streams are not counted)',
+  },
+  bitdial_requests_in_flight: { type: 'gauge', labels: [], help: 'Requests being read or answered now' },
+  bitdial_instances_total: { type: 'counter', labels: precision, help: 'Instances predicted' },
+  bitdial_compute_seconds: {
+    type: 'histogram',
+    labels: ['bits', 'activation_bits'],
+    buckets: COMPUTE,
+    help: 'Compute time of one prediction request in the engine, all its instances together',
+  },
+  bitdial_queue_seconds: {
+    type: 'histogram',
+    labels: [],
+    buckets: COMPUTE,
+    help: 'Time that a prediction request waited for the engine',
+  },
+  bitdial_energy_joules_total: {
+    type: 'counter',
+    labels: precision,
+    help: 'Energy of the predictions by the energy table: a model of a chip, not a measurement',
+  },
+  bitdial_variant_builds_total: { type: 'counter', labels: precision, help: 'Variants built' },
+  bitdial_variant_build_seconds: { type: 'histogram', labels: [], buckets: BUILD, help: 'Time to build one variant' },
+  bitdial_variant_hits_total: {
+    type: 'counter',
+    labels: ['model'],
+    help: 'Requests that found their variant resident',
+  },
+  bitdial_variant_evictions_total: {
+    type: 'counter',
+    labels: ['model', 'reason'],
+    help: 'Variants that left the cache; reason is space or dropped',
+  },
+  bitdial_variant_cache_bytes: { type: 'gauge', labels: [], help: 'Bytes of all resident variants' },
+  bitdial_variant_cache_limit_bytes: { type: 'gauge', labels: [], help: 'VARIANT_CACHE_BYTES' },
+  bitdial_variants: { type: 'gauge', labels: [], help: 'Resident variants' },
+  bitdial_jobs: { type: 'gauge', labels: ['state'], help: 'Training jobs by state' },
+  bitdial_ready: { type: 'gauge', labels: [], help: '1 once the default variant has answered its warm-up, else 0' },
+} as const satisfies Record<string, MetricEntry>;
+
+export type MetricName = keyof typeof METRICS;
+
+/** docs/METRICS.md. */
+export function metricsPage(): string {
+  const rows = (Object.entries(METRICS) as [string, MetricEntry][]).map(
+    ([name, { type, labels, help }]) => `| \`${name}\` | ${type} | ${labels.join(', ') || '–'} | ${help} |`,
+  );
+  return `# Metrics
+
+\`GET /metrics\` speaks the Prometheus text format. Seconds, bytes and joules are the units; \`bits\` are weight bits.
+Beside these stand the default metrics of the process (\`process_*\`, \`nodejs_*\`), event loop lag among them.
+
+| name | type | labels | meaning |
+|---|---|---|---|
+${rows.join('\n')}
+
+This page is generated from \`src/http/plugins/metrics-table.ts\` by \`npm run docs\`.
+`;
+}

@@ -1,0 +1,115 @@
+/** Counts what happens: HTTP requests by hooks, serving by the observer it is given, jobs and cache when scraped. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { JobQueue } from '../../jobs/job.js';
+import type { PredictionService, ServingObserver } from '../../serving/request.js';
+import type { App } from '../types.js';
+import { METRICS, type MetricEntry, type MetricName } from './metrics-table.js';
+import type { Readiness } from './readiness.js';
+
+/** What is asked at every scrape. */
+export interface MetricSources {
+  service: Pick<PredictionService, 'variants'>;
+  queue: Pick<JobQueue, 'counts'>;
+  readiness: Readiness;
+  variantCacheBytes: number;
+}
+
+/** One registry for each app, made before the service so that the service can be given the observer. */
+export class Metrics {
+  readonly registry = new Registry();
+  /** Hand it to the prediction service. */
+  readonly observer: ServingObserver;
+  readonly #all = new Map<MetricName, Counter | Gauge | Histogram>();
+  #sources: MetricSources | undefined;
+
+  constructor() {
+    for (const [name, entry] of Object.entries(METRICS) as [MetricName, MetricEntry][]) {
+      const options = { name, help: entry.help, labelNames: [...entry.labels], registers: [this.registry] };
+      if (entry.type === 'counter') this.#all.set(name, new Counter(options));
+      else if (entry.type === 'gauge') this.#all.set(name, new Gauge(options));
+      else this.#all.set(name, new Histogram({ ...options, buckets: [...(entry.buckets ?? [])] }));
+    }
+    collectDefaultMetrics({ register: this.registry });
+    this.observer = this.#observe();
+  }
+
+  /** Gauges are read from these when `text` is asked for. */
+  watch(sources: MetricSources): void {
+    this.#sources = sources;
+  }
+
+  /** The Prometheus exposition. */
+  async text(): Promise<string> {
+    if (this.#sources) await this.#collect(this.#sources);
+    return this.registry.metrics();
+  }
+
+  onRequestStart(): void {
+    this.#gauge('bitdial_requests_in_flight').inc();
+  }
+
+  onRequestEnd(): void {
+    this.#gauge('bitdial_requests_in_flight').dec();
+  }
+
+  countRequest(request: FastifyRequest, reply: FastifyReply): void {
+    // the route's pattern, never the path: a client must not be able to add label values
+    const route = request.routeOptions?.url ?? 'unmatched';
+    const status = String(reply.statusCode);
+    const { code = 'ok', bits = '' } = request.facts ?? {};
+    const method = request.routeOptions?.url ? request.method : 'any';
+    this.#counter('bitdial_requests_total').inc({ method, route, status, code, bits: String(bits) });
+    if (route.endsWith('/events')) return;
+    this.#histogram('bitdial_request_seconds').observe({ route, status }, reply.elapsedTime / 1000);
+  }
+
+  #observe(): ServingObserver {
+    return {
+      onPrediction: (e) => {
+        const labels = { model: e.model, bits: String(e.bits), activation_bits: String(e.activationBits) };
+        const { bits, activation_bits } = labels;
+        this.#counter('bitdial_instances_total').inc(labels, e.instances);
+        this.#counter('bitdial_energy_joules_total').inc(labels, e.energyUj / 1e6);
+        this.#histogram('bitdial_compute_seconds').observe({ bits, activation_bits }, e.computeMs / 1000);
+        this.#histogram('bitdial_queue_seconds').observe(e.queueMs / 1000);
+      },
+      onVariantBuilt: (e) => {
+        const labels = { model: e.model, bits: String(e.bits), activation_bits: String(e.activationBits) };
+        this.#counter('bitdial_variant_builds_total').inc(labels);
+        this.#histogram('bitdial_variant_build_seconds').observe(e.buildMs / 1000);
+      },
+      onVariantHit: (e) => this.#counter('bitdial_variant_hits_total').inc({ model: e.model }),
+      onVariantEvicted: (e) =>
+        this.#counter('bitdial_variant_evictions_total').inc({ model: e.model, reason: e.reason }),
+    };
+  }
+
+  async #collect({ service, queue, readiness, variantCacheBytes }: MetricSources): Promise<void> {
+    const variants = service.variants();
+    this.#gauge('bitdial_variants').set(variants.length);
+    this.#gauge('bitdial_variant_cache_bytes').set(variants.reduce((sum, v) => sum + v.memory_bytes, 0));
+    this.#gauge('bitdial_variant_cache_limit_bytes').set(variantCacheBytes);
+    this.#gauge('bitdial_ready').set(readiness.state === 'ready' ? 1 : 0);
+    for (const [state, n] of Object.entries(await queue.counts())) this.#gauge('bitdial_jobs').set({ state }, n);
+  }
+
+  #counter(name: MetricName): Counter {
+    return this.#all.get(name) as Counter;
+  }
+  #gauge(name: MetricName): Gauge {
+    return this.#all.get(name) as Gauge;
+  }
+  #histogram(name: MetricName): Histogram {
+    return this.#all.get(name) as Histogram;
+  }
+}
+
+export function requestMetrics(app: App, metrics: Metrics): void {
+  app.addHook('onRequest', async (_request, reply) => {
+    metrics.onRequestStart();
+    // `close` comes once for each response, also for one that its client did not wait for
+    reply.raw.once('close', () => metrics.onRequestEnd());
+  });
+  app.addHook('onResponse', async (request, reply) => metrics.countRequest(request, reply));
+}

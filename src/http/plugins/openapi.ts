@@ -1,0 +1,43 @@
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { App } from '../types.js';
+
+const DESCRIPTION = `One stored set of float weights, served at any bit-width the caller asks for.
+\`POST /predict?bits=4\` names the width; \`?max_energy_uj=2\` names a budget instead and the service finds the best width
+within it. Errors are RFC 9457 problem documents with a stable \`code\`.`;
+
+/** Collects the schemas of every route that is registered after it; \`/docs\` shows the document. */
+export async function openapi(app: App, version: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'bitdial',
+        version,
+        description: DESCRIPTION,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: '/' }],
+      tags: [
+        { name: 'predict', description: 'Answers, at the precision that the caller chooses' },
+        { name: 'models', description: 'What is served, and at which precisions' },
+        { name: 'admin', description: 'Training and publishing; takes the admin token' },
+        { name: 'operations', description: 'Health, metrics, this document' },
+      ],
+      components: {
+        securitySchemes: {
+          adminToken: { type: 'http', scheme: 'bearer', description: 'ADMIN_TOKEN, or the one printed at start' },
+        },
+      },
+    },
+    refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) },
+  });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    uiConfig: { validatorUrl: null },
+    staticCSP: true,
+    // its default would turn every asset into https, which a service behind no proxy does not speak
+    transformStaticCSP: (policy) =>
+      policy.replace('upgrade-insecure-requests;', '').replaceAll(' validator.swagger.io', ''),
+  });
+}

@@ -1,0 +1,141 @@
+/** Every error as an RFC 9457 problem document with a stable code; nothing internal ever leaves. */
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { ServiceError } from '../../errors.js';
+import type { App } from '../types.js';
+import { acceptedTypes } from './bodies.js';
+import { show } from './validation.js';
+
+export const PROBLEM_TYPE = 'application/problem+json';
+/** Path parameters are no longer than this. */
+export const MAX_PARAM_LENGTH = 200;
+
+/** The members of a problem document, as {@link Problem} in the schemas describes them. */
+export function problemDocument(error: ServiceError, requestId?: string): Record<string, unknown> {
+  const document: Record<string, unknown> = {
+    type: `urn:bitdial:problem:${error.code}`,
+    title: error.title,
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+  };
+  if (requestId !== undefined) document.instance = requestId;
+  for (const [key, value] of Object.entries(error.extra)) if (!(key in document)) document[key] = value;
+  return document;
+}
+
+/** Installs the error handler and the answers for paths and methods that no route has. */
+export function problems(app: App, maxBodyBytes: number): void {
+  const routes: { method: string; pattern: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const pattern = new RegExp(
+      `^${url
+        .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+        .replace(/\*$/, '.*')
+        .replace(/:\w+/g, '[^/]+')}$`,
+    );
+    for (const m of [method].flat()) routes.push({ method: m, pattern });
+  });
+  app.setErrorHandler<FastifyError>((error, request, reply) => sendProblem(error, request, reply, maxBodyBytes));
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0];
+    const methods = [...new Set(routes.filter((r) => r.pattern.test(path)).map((r) => r.method))].sort();
+    if (methods.length > 0) reply.header('allow', methods.join(', '));
+    throw methods.length > 0 ? methodNotAllowed(request.method, path, methods) : routeNotFound(request.method, path);
+  });
+}
+
+/** Sends any error as a problem document. */
+export function sendProblem(
+  error: FastifyError | ServiceError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  maxBodyBytes: number,
+): FastifyReply {
+  const problem = toServiceError(error, request, maxBodyBytes);
+  if (request.facts) request.facts.code = problem.code;
+  if (problem.code === 'internal') request.log.error({ err: error }, 'unexpected error');
+  if (problem.code === 'unauthorized') reply.header('www-authenticate', 'Bearer realm="bitdial"');
+  const retryAfter = problem.extra.retry_after_s;
+  if (typeof retryAfter === 'number') reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
+  // What is left of a body that was refused is read and dropped, so that the client gets to read the answer; Fastify's
+  // `connection: close` would reset the connection under it. The server's request timeout bounds this.
+  reply.removeHeader('connection');
+  if (!request.raw.complete) request.raw.resume();
+  return reply
+    .code(problem.status)
+    .type(PROBLEM_TYPE)
+    .send(JSON.stringify(problemDocument(problem, request.id)));
+}
+
+/** What Node's HTTP parser refused never becomes a request: answered on the bare socket. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = parserProblem(error.code);
+  const body = JSON.stringify(problemDocument(problem));
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `content-type: ${PROBLEM_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+function parserProblem(code: string | undefined): ServiceError {
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new ServiceError('headers_too_large', 'headers: expected at most 16 KiB, got more');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new ServiceError('request_timeout', 'expected the whole request in time, got a part of it');
+  }
+  return new ServiceError('bad_request', 'expected an HTTP/1.1 request, got something else');
+}
+
+function toServiceError(
+  error: FastifyError | ServiceError,
+  request: FastifyRequest,
+  maxBodyBytes: number,
+): ServiceError {
+  if (error instanceof ServiceError) return error;
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE': {
+      const length = request.headers['content-length'];
+      const [expected, actual] = [`at most ${maxBodyBytes} bytes`, length ? `${length} bytes` : 'more'];
+      return new ServiceError('body_too_large', `body: expected ${expected}, got ${actual}`, { expected, actual });
+    }
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': {
+      const [expected, actual] = [acceptedTypes(request), show(request.headers['content-type'])];
+      const extra = { field: 'content-type', expected, actual };
+      return new ServiceError('unsupported_media_type', `content-type: expected ${expected}, got ${actual}`, extra);
+    }
+    case 'FST_ERR_BAD_URL':
+      return new ServiceError('bad_request', 'path: expected valid percent-encoding, got something else');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new ServiceError(
+        'bad_request',
+        `path: expected at most ${MAX_PARAM_LENGTH} characters in a parameter, got more`,
+      );
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new ServiceError('bad_request', 'body: expected as many bytes as content-length says, got another number');
+  }
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    const code = error.statusCode === 404 ? 'route_not_found' : 'bad_request';
+    return new ServiceError(code, 'expected a complete and valid request, got something else');
+  }
+  return new ServiceError('internal', 'an unexpected error; the log has it under the request id');
+}
+
+function routeNotFound(method: string, path: string): ServiceError {
+  const actual = `${method} ${path.slice(0, 200)}`;
+  return new ServiceError('route_not_found', `expected a route of /openapi.json, got ${actual}`, { actual });
+}
+
+function methodNotAllowed(method: string, path: string, methods: string[]): ServiceError {
+  const [expected, actual] = [methods.join(', '), method];
+  const detail = `${path.slice(0, 200)}: expected ${expected}, got ${actual}`;
+  return new ServiceError('method_not_allowed', detail, { expected, actual });
+}

@@ -1,0 +1,146 @@
+import Type, { type Static } from 'typebox';
+import { ServiceError } from '../../errors.js';
+import { AnyObject, nullable, strictObject, VersionNumber } from './common.js';
+import { example, json, problems } from './responses.js';
+
+const VersionRef = Type.Object({ version: Type.Integer(), digest: Type.String() });
+
+const ModelList = Type.Object({
+  default: Type.String({ description: 'Model of a request that names none' }),
+  models: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      current: Type.Integer({ description: 'Version of a request that names none' }),
+      versions: Type.Array(VersionRef),
+    }),
+  ),
+});
+
+export const modelListResponses = {
+  200: json('The models and their versions', ModelList, {
+    default: 'mnist-lenet',
+    models: [{ name: 'mnist-lenet', current: 1, versions: [{ version: 1, digest: 'b7c1…' }] }],
+  }),
+  ...problems(example.unknownField),
+};
+
+export const ModelQuery = strictObject({ version: Type.Optional(VersionNumber('Default: the current version')) });
+export type ModelQuery = Static<typeof ModelQuery>;
+
+const PrecisionRow = Type.Object({
+  bits: Type.Integer(),
+  activation_bits: Type.Integer(),
+  accuracy: Type.Number({ description: 'On the held-out test set, 0..1' }),
+  images: Type.Integer({ description: 'That the accuracy was measured on' }),
+  energy_uj: Type.Number({ description: 'One inference, by the energy table of the machine that made the version' }),
+  memory_bytes: Type.Integer({ description: 'Resident bytes of the variant' }),
+  macs: Type.Integer(),
+});
+
+const ModelDetail = Type.Object({
+  model: Type.String(),
+  version: Type.Integer(),
+  digest: Type.String(),
+  current: nullable(Type.Integer({ description: 'The version that is current now' })),
+  precisions: Type.Array(PrecisionRow, { description: 'The precision table, widest first' }),
+  manifest: AnyObject('manifest.json of the version: input, labels, activation ranges, quantiser, training record'),
+});
+
+export const modelResponses = {
+  200: json('One version: manifest and precision table', ModelDetail, {
+    model: 'mnist-lenet',
+    version: 1,
+    digest: 'b7c1…',
+    current: 1,
+    precisions: [
+      {
+        bits: 4,
+        activation_bits: 4,
+        accuracy: 0.989,
+        images: 10000,
+        energy_uj: 1.9,
+        memory_bytes: 31900,
+        macs: 281640,
+      },
+    ],
+    manifest: {
+      format: 'bitdial/1',
+      model: 'mnist-lenet',
+      input: { shape: [28, 28, 1], range: [0, 1], resize: 'fill' },
+      labels: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
+      default_precision: '8x8',
+    },
+  }),
+  ...problems(example.invalidField, example.unknownField, example.modelNotFound, example.versionNotFound),
+};
+
+const Variant = Type.Object({
+  model: Type.String(),
+  version: Type.Integer(),
+  bits: Type.Integer(),
+  activation_bits: Type.Integer(),
+  memory_bytes: Type.Integer(),
+  hits: Type.Integer(),
+  in_use: Type.Integer({ description: 'Requests that run on it now' }),
+  engine: Type.String(),
+  build_ms: Type.Number(),
+  latency_ms: nullable(Type.Number({ description: "Moving median of one instance's compute time" })),
+});
+
+export const variantResponses = {
+  200: json('The variants that are resident', Type.Object({ variants: Type.Array(Variant) }), {
+    variants: [
+      {
+        model: 'mnist-lenet',
+        version: 1,
+        bits: 4,
+        activation_bits: 4,
+        memory_bytes: 31900,
+        hits: 12,
+        in_use: 0,
+        engine: 'reference',
+        build_ms: 3.1,
+        latency_ms: 1.4,
+      },
+    ],
+  }),
+  ...problems(example.invalidField, example.unknownField, example.modelNotFound),
+};
+
+export const CurrentBody = strictObject(
+  { version: VersionNumber('The version to make current') },
+  { examples: [{ version: 1 }] },
+);
+
+export const currentResponses = {
+  200: json('What is current now', Type.Object({ model: Type.String(), ...VersionRef.properties }), {
+    model: 'mnist-lenet',
+    version: 1,
+    digest: 'b7c1…',
+  }),
+  ...problems(
+    example.invalidField,
+    example.unknownField,
+    new ServiceError('missing_field', 'body: expected the field version (a whole number of at least 1), got nothing', {
+      field: 'version',
+      expected: 'a whole number of at least 1',
+      actual: 'nothing',
+    }),
+    example.emptyBody,
+    example.malformedJson,
+    example.unauthorized,
+    example.modelNotFound,
+    example.versionNotFound,
+    example.bodyTooLarge,
+    example.mediaType,
+  ),
+};
+
+export const dropResponses = {
+  200: json(
+    'How many were dropped; those in use stay',
+    Type.Object({ dropped: Type.Integer(), bytes: Type.Integer({ description: 'Set free' }) }),
+    { dropped: 3, bytes: 96123 },
+  ),
+  ...problems(example.invalidField, example.unknownField, example.unauthorized, example.modelNotFound),
+};

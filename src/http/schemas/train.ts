@@ -1,0 +1,90 @@
+/** Documents the body of `POST /admin/train`; `jobs/validation.ts` checks it and fills the defaults in. */
+import Type from 'typebox';
+import { ServiceError } from '../../errors.js';
+import { TRAIN_DEFAULTS } from '../../jobs/validation.js';
+import { AnyObject, ModelName, nullable, strictObject } from './common.js';
+import { trainAnswers } from './jobs.js';
+import { example, problems } from './responses.js';
+
+const { regularizer } = TRAIN_DEFAULTS;
+const optional = Type.Optional;
+
+const Regularizer = strictObject(
+  {
+    kind: optional(
+      Type.Unsafe({
+        type: 'string',
+        enum: ['gradient-l1', 'none'],
+        default: regularizer.kind,
+        description: 'gradient-l1: Alizadeh et al., ICLR 2020',
+      }),
+    ),
+    lambda_weights: optional(Type.Number({ minimum: 0, default: regularizer.lambda_weights })),
+    lambda_activations: optional(Type.Number({ minimum: 0, default: regularizer.lambda_activations })),
+    start_epoch: optional(
+      Type.Integer({ minimum: 0, default: regularizer.start_epoch, description: 'First epoch in which it acts' }),
+    ),
+  },
+  { description: 'L = CE + λw·‖∇_w CE‖₁ + λy·Σ‖∇_y CE‖₁' },
+);
+
+export const TrainBody = strictObject(
+  {
+    model: ModelName('Name that the version is published under'),
+    architecture: optional(
+      Type.Union([Type.String(), AnyObject('TF.js Layers topology')], {
+        default: TRAIN_DEFAULTS.architecture,
+        description: 'Built-in name, or the topology of a TF.js Layers model; not together with `from`',
+      }),
+    ),
+    dataset: optional(Type.String({ default: TRAIN_DEFAULTS.dataset, description: 'Name of a data set' })),
+    from: optional(
+      nullable(Type.Union([Type.Literal('current'), Type.Integer({ minimum: 1, description: 'A version' })])),
+    ),
+    epochs: optional(Type.Integer({ minimum: 1, default: TRAIN_DEFAULTS.epochs })),
+    batch_size: optional(Type.Integer({ minimum: 1, default: TRAIN_DEFAULTS.batch_size })),
+    learning_rate: optional(Type.Number({ exclusiveMinimum: 0, default: TRAIN_DEFAULTS.learning_rate })),
+    regularizer: optional(Regularizer),
+    seed: optional(Type.Integer({ minimum: 0, default: TRAIN_DEFAULTS.seed })),
+    limit: optional(nullable(Type.Integer({ minimum: 1, description: 'At most so many training examples' }))),
+    publish: optional(
+      Type.Boolean({ default: TRAIN_DEFAULTS.publish, description: 'Whether the result becomes the current version' }),
+    ),
+  },
+  { examples: [{ model: 'mnist-lenet', architecture: 'lenet', dataset: 'mnist', epochs: 5, regularizer }] },
+);
+
+export const TrainHeaders = Type.Object({
+  'idempotency-key': optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      description: 'A request that is sent again with the same key gives the same job',
+      examples: ['nightly-2025-01-01'],
+    }),
+  ),
+});
+
+export const trainResponses = {
+  ...trainAnswers,
+  ...problems(
+    example.invalidField,
+    example.unknownField,
+    new ServiceError('missing_field', 'model: expected a name, got nothing', { field: 'model', expected: 'a name' }),
+    example.emptyBody,
+    example.malformedJson,
+    example.unauthorized,
+    example.modelNotFound,
+    example.bodyTooLarge,
+    example.mediaType,
+    new ServiceError('unsupported_layer', 'layer "lstm_1" (LSTM): expected one that can be served, got another'),
+    new ServiceError('bad_model', 'model.json: expected a TF.js Layers topology, got an array'),
+    new ServiceError('idempotency_key_reused', 'expected the request that first came with this key', {
+      field: 'Idempotency-Key',
+      job: '01k3x9v7q2',
+    }),
+    new ServiceError('too_many_requests', 'expected fewer than 1000 jobs waiting, there are 1000', {
+      retry_after_s: 60,
+    }),
+  ),
+};

@@ -1,0 +1,36 @@
+import { fastify, LogController } from 'fastify';
+import type { Logger } from 'pino';
+import { logRequest, requestId } from './plugins/logging.js';
+import type { Metrics } from './plugins/metrics.js';
+import { answerClientError, MAX_PARAM_LENGTH, sendProblem } from './plugins/problem.js';
+import type { App } from './types.js';
+
+/** Milliseconds. Load balancers keep idle connections for 60 s: ours stay longer, so that it is they who close. */
+const TIMEOUTS = { request: 120_000, keepAlive: 72_000, headers: 30_000 };
+
+/** The bare server: limits, timeouts, request ids, and answers to what never becomes a request. */
+export function createServer(maxBodyBytes: number, logger: Logger, metrics: Metrics): App {
+  return fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
+    genReqId: requestId,
+    bodyLimit: maxBodyBytes,
+    requestTimeout: TIMEOUTS.request,
+    keepAliveTimeout: TIMEOUTS.keepAlive,
+    http: { headersTimeout: TIMEOUTS.headers },
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    // while it drains, what arrives on connections that are open is still answered
+    return503OnClosing: false,
+    clientErrorHandler: answerClientError,
+    frameworkErrors(error, request, reply) {
+      // no hook runs for these
+      request.facts = {};
+      reply.raw.once('finish', () => {
+        logRequest(request, reply);
+        metrics.countRequest(request, reply);
+      });
+      reply.header('x-request-id', request.id);
+      sendProblem(error, request, reply, maxBodyBytes);
+    },
+  }) as unknown as App;
+}
