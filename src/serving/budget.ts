@@ -54,8 +54,8 @@ export function checkBudget(budget: Budget | undefined): Budget | undefined {
  * @throws ServiceError no_precision_table (no rows); budget_infeasible, whose extra holds
  *   `cheapest`: the least energy among the rows that get min_accuracy (among all, where none does), and with a latency
  *   budget among those whose latency is known (where any is);
- *   `budgets`: for each budget given: what it is, what any row could meet by itself (`best_possible`), what it has to be
- *   for the cheapest (`at_cheapest`) and by how much it falls short of that. With every budget at `at_cheapest` the
+ *   `budgets`: for each budget given: what it is, what any row could meet by itself (`best_possible`), what it has to
+ *   be for the cheapest (`at_cheapest`) and by how much it falls short of that. With every budget at `at_cheapest` the
  *   request is feasible.
  */
 export function choosePrecision(rows: readonly PrecisionCost[], budget: Budget): PrecisionCost {
@@ -107,12 +107,14 @@ function infeasible(
     if (needed === null) words.push(`${limit.name}: not measured yet`);
     else if (shortfall) {
       words.push(
-        `${limit.name} ${given} would have to be at ${limit.sign > 0 ? 'least' : 'most'} ${outward(needed, limit.sign)}`,
+        `${limit.name} ${given} would have to be ${limit.sign > 0 ? 'at least' : 'at most'} ` +
+          `${outward(needed, limit.sign)}`,
       );
     }
   }
   const { weightBits, activationBits } = cheapest.precision;
-  const detail = `no precision meets every budget; for the cheapest, ${weightBits} × ${activationBits} bits, ${words.join(', ')}`;
+  const name = `${weightBits} × ${activationBits} bits`;
+  const detail = `no precision meets every budget; for the cheapest, ${name}, ${words.join(', ')}`;
   return new ServiceError('budget_infeasible', detail, {
     cheapest: {
       bits: weightBits,

@@ -25,9 +25,9 @@ const PRECISION_MS = 150;
 
 /**
  * Seeds the {@link LatencyBook}: builds each precision beside the cache, one at a time, runs it a few times on a blank
- * image and lets it go. One calibration per version at a time, whoever asks. A precision that was not reached within the
- * bound, or could not be built, stays unknown: it meets no latency budget until a later calibration or a request that
- * names it has measured it.
+ * image and lets it go. One calibration per version at a time, whoever asks. A precision that was not reached within
+ * the bound, or could not be built, stays unknown: it meets no latency budget until a later calibration or a request
+ * that names it has measured it.
  */
 export class Calibrator {
   readonly #options: Required<Omit<CalibratorOptions, 'logger'>> & { logger?: WarningLog };

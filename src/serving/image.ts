@@ -15,8 +15,8 @@ const TIMEOUT_S = 10;
 
 /**
  * Decodes one image file to 8-bit pixels, HWC, of the size and channels that the model takes. The first frame of an
- * animation; rotated as its EXIF says; alpha over black; 1 channel is grey, 3 is sRGB; any depth or CMYK comes as 8-bit.
- * A truncated or damaged file is refused rather than filled up.
+ * animation; rotated as its EXIF says; alpha over black; 1 channel is grey, 3 is sRGB; any depth or CMYK comes as
+ * 8-bit. A truncated or damaged file is refused rather than filled up.
  * @param field what the error names: `body`, `instances[2].b64`
  * @throws ServiceError bad_image, image_too_large
  */

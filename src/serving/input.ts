@@ -162,7 +162,8 @@ function checkFloats(input: Float32Array, spec: InputSpec, size: number): void {
       const detail = `body: number ${i} (of instance ${at.instance}) is ${x}, expected a finite number`;
       throw new ServiceError('not_finite', detail, { ...at, expected: 'a finite number', actual: String(x) });
     }
-    const detail = `body: number ${i} (of instance ${at.instance}) is ${x}, expected ${spec.range[0]} to ${spec.range[1]}`;
+    const expected = `${spec.range[0]} to ${spec.range[1]}`;
+    const detail = `body: number ${i} (of instance ${at.instance}) is ${x}, expected ${expected}`;
     throw new ServiceError('out_of_range', detail, { ...at, expected: spec.range, actual: x });
   }
 }

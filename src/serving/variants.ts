@@ -55,10 +55,10 @@ export function variantKey(id: Pick<VersionId, 'digest'>, precision: Precision):
  * Variants, built on first use and kept within a bound of bytes.
  *
  * The rule of admission: the bytes that a variant is expected to hold are taken before its build begins, dropping the
- * least recently used variants that nobody uses, or waiting a while for some to come free. After the build the figure is
- * corrected to what the variant holds; one that holds more than expected takes the difference in the same way before it
- * is admitted. So the sum over resident variants and those being built is within the bound at all times, as far as the
- * expectation is right. Recency is the last time that a lease began or ended.
+ * least recently used variants that nobody uses, or waiting a while for some to come free. After the build the figure
+ * is corrected to what the variant holds; one that holds more than expected takes the difference in the same way before
+ * it is admitted. So the sum over resident variants and those being built is within the bound at all times, as far as
+ * the expectation is right. Recency is the last time that a lease began or ended.
  */
 export class VariantCache {
   readonly #engine: Engine;
@@ -84,8 +84,8 @@ export class VariantCache {
   }
 
   /**
-   * A lease on the variant, which is built if it is not there; all who ask meanwhile share one build, and its error if it
-   * fails. A failed build leaves nothing: the next to ask builds anew.
+   * A lease on the variant, which is built if it is not there; all who ask meanwhile share one build, and its error if
+   * it fails. A failed build leaves nothing: the next to ask builds anew.
    * @param expectedBytes what the variant will hold, or 0 where that is not known before the build
    * @throws ServiceError variant_too_large, overloaded, not_ready (closed); whatever the build throws
    */
