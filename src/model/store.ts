@@ -1,21 +1,170 @@
-import type { Graph, Weights } from './graph.js';
-import type { Manifest } from './manifest.js';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { ServiceError } from '../errors.js';
+import { Catalog, type ModelState } from './catalog.js';
+import { claimName, makeFolder, replaceFile } from './durable.js';
+import { describe } from './fields.js';
+import type { Weights } from './graph.js';
+import { MODEL_NAME } from './manifest-check.js';
+import { removeLeftovers } from './temporary.js';
+import type { ModelEntry, NewVersion, StoreLogger, Version, VersionSource } from './version.js';
+import { type PreparedVersion, prepareVersion, sameContent, writeVersionFolder } from './version-folder.js';
+import { readWeights } from './weights.js';
 
-/** A version as the store lists it: its manifest, and the number beside its digest. */
-export interface Version {
-  model: string;
-  version: number;
-  digest: string;
-  folder: string;
-  manifest: Manifest;
-  graph: Graph;
+export type { ModelEntry, NewVersion, StoreLogger, Version, VersionSource, Weights };
+
+export interface StoreOptions {
+  /** Shipped versions. */
+  modelsDir: string;
+  /** `<dataDir>/models` holds the versions that were made here; they go before shipped ones of the same number. */
+  dataDir?: string;
+  /** `models`: works on `modelsDir` alone and writes there, to make versions that are shipped. Default `data`. */
+  writeTo?: 'models' | 'data';
+  logger?: StoreLogger;
 }
 
-/** What the trainer or an import hands over; the store writes it, digests it and publishes it in one atomic step. */
-export interface NewVersion {
-  manifest: Omit<Manifest, 'format' | 'files' | 'created'>;
-  /** The TF.js Layers `model.json` document, without `weightsManifest`: the store writes that. */
-  topology: Record<string, unknown>;
-  weights: Weights;
+/** A model or version that is missed is looked for again on disk, but not more often than this. */
+const MISS_MS = 50;
+
+/**
+ * The versions of all models, as immutable folders. Under each root:
+ *
+ *     <model>/<digest>/{manifest.json,model.json,weights.bin}   digest: SHA-256 of manifest.json, which has the others'
+ *     <model>/<N>.version                                       {"digest"}; claimed by a hard link, so it is whole and once
+ *     <model>/current.json                                      {"version": N}; moved by a rename
+ *
+ * Any number of processes may read and publish at once. What another one changes is seen within half a second.
+ */
+export class ModelStore {
+  private readonly catalog: Catalog;
+  private readonly writeRoot: string;
+
+  /** Opens the store, and removes what killed writers left behind. */
+  constructor({ modelsDir, dataDir, writeTo = 'data', logger }: StoreOptions) {
+    const roots = [resolve(modelsDir)];
+    if (writeTo === 'data') {
+      if (dataDir === undefined) throw new TypeError('ModelStore: dataDir: expected a folder, got nothing');
+      roots.unshift(resolve(dataDir, 'models'));
+    }
+    this.writeRoot = roots[0];
+    this.catalog = new Catalog(roots, logger ?? { warn: () => undefined });
+    removeLeftovers(this.writeRoot);
+  }
+
+  /** Every model with a version that can be read, by name. Versions that cannot be read are left out with a warning. */
+  async models(): Promise<ModelEntry[]> {
+    const names = [...(await this.catalog.names())].sort();
+    const entries = await Promise.all(
+      names.map(async (name) => {
+        const state = await this.catalog.find(name);
+        const versions = [...(state?.versions.values() ?? [])].sort((a, b) => a.number - b.number);
+        return {
+          name,
+          current: state?.current,
+          versions: versions.map((v) => ({ version: v.number, digest: v.digest })),
+        };
+      }),
+    );
+    return entries.filter((entry): entry is ModelEntry => entry.current !== undefined);
+  }
+
+  /**
+   * A version, without its number the current one.
+   * @throws ServiceError `model_not_found`, `version_not_found`
+   */
+  async get(model: string, version?: number): Promise<Version> {
+    const has = (state?: ModelState) => state !== undefined && (version === undefined || state.versions.has(version));
+    let state = await this.catalog.find(model);
+    if (!has(state)) state = await this.catalog.find(model, MISS_MS);
+    if (state?.current === undefined) throw new ServiceError('model_not_found', `no model ${describe(model)}`);
+    const ref = state.versions.get(version ?? state.current);
+    if (ref === undefined) {
+      throw new ServiceError('version_not_found', `model "${model}" has no version ${describe(version)}`, { model });
+    }
+    return this.catalog.load(model, ref);
+  }
+
+  /** Forgets what was read of a model, so that the next call sees what another thread or process has just published. */
+  refresh(model: string): void {
+    this.catalog.forget(model);
+  }
+
+  /**
+   * Writes a version and gives it the next number. Content that is there already (all but the time of its creation) is not
+   * written again: its version comes back. When the promise resolves it survives a power cut; a kill before that leaves
+   * the store as it was, or with the version and `current` not yet moved.
+   *
+   * @throws ServiceError `invalid_field` for the model's name, `bad_model`, `unsupported_layer`
+   */
+  async publish(version: NewVersion, { makeCurrent }: { makeCurrent: boolean }): Promise<Version> {
+    const { model } = version.manifest;
+    if (typeof model !== 'string' || !MODEL_NAME.test(model)) {
+      const expected = 'a-z, 0-9, ".", "_", "-", beginning with a letter or digit, without "..", at most 64';
+      const actual = describe(model);
+      throw new ServiceError('invalid_field', `model: expected ${expected}, got ${actual}`, {
+        field: 'model',
+        expected,
+        actual,
+      });
+    }
+    const prepared = prepareVersion(version);
+    const number = (await this.findSame(model, prepared)) ?? (await this.add(model, prepared, makeCurrent));
+    this.catalog.forget(model);
+    if (makeCurrent) return this.setCurrent(model, number);
+    return this.get(model, number);
+  }
+
+  /**
+   * Makes a version the current one, durably, for every process that shares the folder.
+   * @throws ServiceError `model_not_found`, `version_not_found`
+   */
+  async setCurrent(model: string, version: number): Promise<Version> {
+    const chosen = await this.get(model, version);
+    await this.writeCurrent(model, version);
+    return chosen;
+  }
+
+  /** What an engine needs of a version; `readWeights` checks the file against its digest. */
+  source({ graph, manifest, folder }: Version): VersionSource {
+    return { graph, manifest, folder, readWeights: () => readWeights(folder) };
+  }
+
+  private async findSame(model: string, { manifest }: PreparedVersion): Promise<number | undefined> {
+    this.catalog.forget(model);
+    const state = await this.catalog.find(model);
+    for (const ref of state?.versions.values() ?? []) {
+      if (sameContent((await this.catalog.load(model, ref)).manifest, manifest)) return ref.number;
+    }
+    return undefined;
+  }
+
+  private async add(model: string, prepared: PreparedVersion, makeCurrent: boolean): Promise<number> {
+    const folder = join(this.writeRoot, model);
+    await makeFolder(folder);
+    if (!makeCurrent) await this.pin(model);
+    const digest = await writeVersionFolder(folder, prepared);
+    const first = Math.max(0, ...(await this.catalog.numbers(model))) + 1;
+    const claimed = await claimName(folder, `${JSON.stringify({ digest })}\n`, numberFiles(first), async (name) => {
+      const text = await readFile(join(folder, name), 'utf8').catch(() => '');
+      return text.includes(digest);
+    });
+    return Number.parseInt(claimed, 10);
+  }
+
+  /** Where the highest number is current only because nothing says otherwise, a new number must not become it. */
+  private async pin(model: string): Promise<void> {
+    const state = await this.catalog.find(model);
+    if (state?.current !== undefined && !state.pinned) await this.writeCurrent(model, state.current);
+  }
+
+  private async writeCurrent(model: string, version: number): Promise<void> {
+    const folder = join(this.writeRoot, model);
+    await makeFolder(folder);
+    await replaceFile(join(folder, 'current.json'), `${JSON.stringify({ version })}\n`);
+    this.catalog.forget(model);
+  }
 }
-export type { Weights };
+
+function* numberFiles(first: number): Generator<string> {
+  for (let number = first; ; number++) yield `${number}.version`;
+}

@@ -1,6 +1,5 @@
 /** TF.js Layers models for tests, saved to memory: what `model.save` would write to a folder. */
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -30,10 +29,6 @@ export async function saveModel(model: tfl.LayersModel): Promise<SavedModel> {
     },
   });
   return saved as SavedModel;
-}
-
-export async function temporaryFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'bitdial-model-'));
 }
 
 /** Writes the model as TF.js would; `shards` cuts the weights into so many files. */
