@@ -66,7 +66,13 @@ export function regularized(graph: Graph): Regularized {
 }
 
 /** ∇_w L of one batch; the caller disposes of the tensors. */
-export function stepGradients(net: Regularized, weights: Tensors, batch: Batch, strength: Strength): StepGradients {
+export function stepGradients(
+  net: Regularized,
+  weights: Tensors,
+  batch: Batch,
+  strength: Strength,
+  radius = RADIUS,
+): StepGradients {
   const { lambdaWeights, lambdaActivations } = strength;
   const active = lambdaWeights > 0 || lambdaActivations > 0;
   const numbers = { loss: 0, normWeights: null as number | null, normActivations: null as number | null };
@@ -88,7 +94,7 @@ export function stepGradients(net: Regularized, weights: Tensors, batch: Batch, 
     numbers.normWeights = measured.normWeights;
     numbers.normActivations = measured.normActivations;
     const lambdas = [...net.kernels.map(() => lambdaWeights), ...watched.map(() => lambdaActivations)];
-    const epsilon = commonEpsilon(measured.rms, lambdas);
+    const epsilon = commonEpsilon(measured.rms, lambdas, radius);
     if (!(epsilon > 0 && epsilon < Number.POSITIVE_INFINITY)) return { gradients: first.weights, moving: first.moving };
 
     const along = (gradient: tf.Tensor, lambda: number) => tf.mul(tf.sign(gradient), epsilon * lambda);
@@ -111,8 +117,8 @@ export function stepGradients(net: Regularized, weights: Tensors, batch: Batch, 
 }
 
 /** min r_T/λ_T over the tensors that are moved and are not all zero. */
-function commonEpsilon(rms: number[], lambdas: number[]): number {
-  const ratios = rms.map((size, i) => (lambdas[i] > 0 && size > 0 ? (RADIUS * size) / lambdas[i] : Infinity));
+function commonEpsilon(rms: number[], lambdas: number[], radius: number): number {
+  const ratios = rms.map((size, i) => (lambdas[i] > 0 && size > 0 ? (radius * size) / lambdas[i] : Infinity));
   return Math.min(...ratios);
 }
 

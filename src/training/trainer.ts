@@ -21,8 +21,8 @@ export interface TrainingOptions {
   /** Of this project, for the record. */
   commit?: string | null;
   backend?: BackendName | 'auto';
-  /** At most so many test images for the precision table, which says how many; by default all. */
-  testLimit?: number;
+  /** At most so many images in each evaluation; the precision table says how many. By default all of the test set. */
+  evaluationLimit?: number;
   /** File with the energy figures; by default the built-in ones. */
   energyTable?: string;
 }
@@ -69,10 +69,15 @@ export async function train(
   const energyTable = readEnergyTable(options.energyTable);
   const isCancelled = () => hooks.isCancelled();
   const onChoice = (done: number) => report.evaluated(done * CHOICE_SHARE);
-  const chosenOn = { energyTable, isCancelled, precisions: DEFAULT_CANDIDATES, limit: CHOICE_IMAGES };
+  const chosenOn = {
+    energyTable,
+    isCancelled,
+    precisions: DEFAULT_CANDIDATES,
+    limit: Math.min(CHOICE_IMAGES, options.evaluationLimit ?? CHOICE_IMAGES),
+  };
   const choice = await evaluateVersion(candidate, dataset.validation, { ...chosenOn, onProgress: onChoice });
   const onTest = (done: number) => report.evaluated(CHOICE_SHARE + done * (1 - CHOICE_SHARE));
-  const testing = { energyTable, isCancelled, limit: options.testLimit, onProgress: onTest };
+  const testing = { energyTable, isCancelled, limit: options.evaluationLimit, onProgress: onTest };
   const precisions = await evaluateVersion(candidate, dataset.test, testing);
 
   const training = record(request, fitted, backend.name, trainedIn, start, options);

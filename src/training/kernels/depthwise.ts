@@ -1,4 +1,7 @@
-/** Gradients of DepthwiseConv2dNative, which the wasm backend lacks. NHWC; output channel = channel·multiplier + j. */
+/**
+ * Gradients of DepthwiseConv2dNative, which the wasm backend lacks. NHWC, dilation 1, as the layers ask for (the cpu
+ * backend silently ignores a dilation here); output channel = channel·multiplier + j.
+ */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import {
   backend_util,
@@ -20,15 +23,10 @@ interface DepthwiseAttrs {
 
 function geometry(attrs: DepthwiseAttrs, inputShape: number[], filterShape: number[]): ConvInfo {
   const { strides, dilations, pad } = attrs;
-  return backend_util.computeConv2DInfo(
-    inputShape as Size,
-    filterShape as Size,
-    strides,
-    dilations ?? [1, 1],
-    pad,
-    undefined,
-    true,
-  );
+  if (dilations?.some((d) => d !== 1)) {
+    throw new Error(`wasm depthwise gradient: expected dilation 1, got ${dilations}`);
+  }
+  return backend_util.computeConv2DInfo(inputShape as Size, filterShape as Size, strides, 1, pad, undefined, true);
 }
 
 /** Calls `visit` for every output position and every kernel position of it inside the image, with element offsets. */
@@ -39,10 +37,10 @@ function sweep(info: ConvInfo, visit: (output: number, input: number, filter: nu
       for (let ox = 0; ox < outWidth; ox++) {
         const output = ((n * outHeight + oy) * outWidth + ox) * outChannels;
         for (let ky = 0; ky < filterHeight; ky++) {
-          const iy = oy * info.strideHeight + ky * info.dilationHeight - info.padInfo.top;
+          const iy = oy * info.strideHeight + ky - info.padInfo.top;
           if (iy < 0 || iy >= inHeight) continue;
           for (let kx = 0; kx < filterWidth; kx++) {
-            const ix = ox * info.strideWidth + kx * info.dilationWidth - info.padInfo.left;
+            const ix = ox * info.strideWidth + kx - info.padInfo.left;
             if (ix < 0 || ix >= inWidth) continue;
             visit(output, ((n * inHeight + iy) * inWidth + ix) * inChannels, (ky * filterWidth + kx) * outChannels);
           }
