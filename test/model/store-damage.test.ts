@@ -125,6 +125,8 @@ test('broken files in the folders are passed over', async () => {
   await put('current.json', '{"version": ');
   await writeFile(join(written, 'README'), 'a file among the models');
   await mkdir(join(written, 'empty'));
+  // A kill came between the folder and its number.
+  await mkdir(join(written, 'tiny', '1'.repeat(64)));
   store.refresh('tiny');
   assert.deepEqual(await store.models(), [{ name: 'tiny', current: 1, versions: [{ version: 1, digest }] }]);
   assert.equal(warnings.length, 4);
