@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TrainingOptions } from '../training/trainer.js';
 import type { Job, JobProgress } from './job.js';
 import type { JobRecord } from './journal.js';
 import type { Ledger } from './ledger.js';
@@ -20,6 +21,7 @@ export interface AttemptOptions {
   closeGraceMs: number;
   progressIntervalMs: number;
   heapLimitMb: number;
+  training: TrainingOptions;
 }
 
 /** Milliseconds until a change that could not be put on disk is tried again. */
@@ -89,9 +91,10 @@ export class Attempt {
 
   async #work(job: Job): Promise<Outcome> {
     if (Atomics.load(this.#stop, 0) !== STOP.no) return { kind: 'stopped' };
-    const { modelsDir, dataDir, workerUrl, progressIntervalMs, heapLimitMb, logger } = this.#options;
+    const { modelsDir, dataDir, workerUrl, progressIntervalMs, heapLimitMb, training, logger } = this.#options;
     const throttle = new Throttle(progressIntervalMs);
-    const input = { id: job.id, request: job.request, attempt: job.attempts, modelsDir, dataDir, stop: this.#stop };
+    const { id, request, attempts: attempt } = job;
+    const input = { id, request, attempt, modelsDir, dataDir, training, stop: this.#stop };
     this.#worker = startWorker(workerUrl, input, {
       logger,
       heapLimitMb,
@@ -115,6 +118,8 @@ export class Attempt {
         // Only a worker that stopped when told has surely not published.
         const asked = outcome.kind === 'failed' || outcome.kind === 'died';
         const found = asked ? await findPublication(store, job, logger) : null;
+        // Whoever hears that the job has succeeded must find its version served.
+        if (outcome.kind === 'succeeded') store.refresh(job.request.model);
         const result = outcome.kind === 'succeeded' ? outcome.result : found;
         const { job: now } = await this.#ledger.update(this.id, (r) => {
           const live = { ...r, job: { ...r.job, ...this.#live } };

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { ServiceError } from '../errors.js';
 import type { TrainRequest } from '../training/request.js';
+import type { TrainingOptions } from '../training/trainer.js';
 import { Attempt } from './attempt.js';
 import { isTerminal } from './event-log.js';
 import { FolderLock } from './folder-lock.js';
@@ -33,6 +34,8 @@ export interface EmbeddedQueueOptions {
   progressIntervalMs?: number;
   /** Megabytes of JavaScript heap of the worker thread. */
   heapLimitMb?: number;
+  /** Passed on to the trainer: energy table, commit … */
+  training?: TrainingOptions;
 }
 
 const DEFAULTS = {
@@ -42,6 +45,7 @@ const DEFAULTS = {
   closeGraceMs: 2000,
   progressIntervalMs: 500,
   heapLimitMb: defaultHeapLimitMb(),
+  training: {},
 };
 const LONGEST_KEY = 255;
 /** Retry-After of a full queue where nothing better is known, and at most. */

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncFolder } from './durable-file.js';
+import { syncFolder } from '../model/durable.js';
 import type { JobEvent, JobState } from './job.js';
 
 const CHUNK = 65536;

@@ -1,6 +1,6 @@
-import { mkdir, readdir, readFile, rename, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { syncFolder, TEMPORARY, writeDurably } from './durable-file.js';
+import { readdir, readFile, rename, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeFolder, replaceFile } from '../model/durable.js';
 import { isJobId } from './identifier.js';
 import type { Job, JobState } from './job.js';
 import type { Logger } from './logger.js';
@@ -14,6 +14,8 @@ export interface JobRecord {
   readonly cancelRequested: boolean;
 }
 
+/** As `replaceFile` names a file that is still being written; under the folder's lock, one found at start is left over. */
+const TEMPORARY = '.tmp-';
 const FORMAT = 'bitdial-job/1';
 const STATES: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
 const ENDING = '.json';
@@ -30,8 +32,7 @@ export class Journal {
   }
 
   static async open(folder: string): Promise<Journal> {
-    const made = await mkdir(folder, { recursive: true });
-    if (made !== undefined) await syncFolder(dirname(made));
+    await makeFolder(folder);
     return new Journal(folder);
   }
 
@@ -41,7 +42,7 @@ export class Journal {
    */
   async load(logger: Logger): Promise<JobRecord[]> {
     const names = await readdir(this.#folder);
-    for (const name of names.filter((n) => n.endsWith(TEMPORARY))) await this.#remove(name);
+    for (const name of names.filter((n) => n.startsWith(TEMPORARY))) await this.#remove(name);
     const files = names.filter((n) => n.endsWith(ENDING)).sort();
     const records: JobRecord[] = [];
     for (let i = 0; i < files.length; i += READS_AT_ONCE) {
@@ -56,7 +57,7 @@ export class Journal {
   save(record: JobRecord): Promise<void> {
     const { job, deaths, cancelRequested } = record;
     const text = JSON.stringify({ format: FORMAT, job, deaths, cancel_requested: cancelRequested }, null, 1);
-    return writeDurably(join(this.#folder, job.id + ENDING), `${text}\n`);
+    return replaceFile(join(this.#folder, job.id + ENDING), `${text}\n`);
   }
 
   /** Removes a job and its events; the events last, so that none can belong to a later look-up. */

@@ -8,6 +8,8 @@ export interface PublicationStore {
   models(): Promise<{ name: string; current: number; versions: { version: number }[] }[]>;
   get(model: string, version?: number): Promise<Version>;
   setCurrent(model: string, version: number): Promise<Version>;
+  /** Forgets what it remembers of a model: another thread has published. */
+  refresh(model: string): void;
 }
 
 /** The slack for a clock that was set back between the job's start and its publication. */
@@ -30,6 +32,7 @@ export function markedWithJob(version: NewVersion, id: string): NewVersion {
  */
 export async function findPublication(store: PublicationStore, job: Job, logger: Logger): Promise<JobResult | null> {
   const { model } = job.request;
+  store.refresh(model);
   const entry = (await store.models()).find((m) => m.name === model);
   if (entry === undefined) return null;
   const oldest = Date.parse(job.created_at) - CLOCK_SLACK_MS;

@@ -1,4 +1,5 @@
 import type { TrainingProgress, TrainRequest } from '../training/request.js';
+import type { TrainingOptions } from '../training/trainer.js';
 import type { JobResult } from './job.js';
 
 /** What a worker thread is started with. */
@@ -9,6 +10,7 @@ export interface WorkerInput {
   attempt: number;
   modelsDir: string;
   dataDir: string;
+  training: TrainingOptions;
   /** Int32Array(1) on shared memory, one of {@link STOP}; read before every step. */
   stop: Int32Array;
 }

@@ -20,7 +20,7 @@ import { STOP, type WorkerInput, type WorkerMessage } from './worker-protocol.js
 /** Added to the thread's niceness: about a tenth of a core's share where predictions want it, a whole core where not. */
 const NICENESS = 10;
 
-const { id, request, modelsDir, dataDir, stop } = workerData as WorkerInput;
+const { id, request, modelsDir, dataDir, training, stop } = workerData as WorkerInput;
 say(await work());
 
 async function work(): Promise<WorkerMessage> {
@@ -36,7 +36,7 @@ async function work(): Promise<WorkerMessage> {
       isCancelled: () => Atomics.load(stop, 0) !== STOP.no,
       onBackend: (name: string) => say({ type: 'backend', name }),
     };
-    const { version, accuracies } = await train(request, hooks, await startingPoint(store, request));
+    const { version, accuracies } = await train(request, hooks, await startingPoint(store, request), training);
     if (hooks.isCancelled()) throw new TrainingCancelled();
     let result: JobResult = { model: request.model, version: null, digest: null, accuracies };
     if (request.publish) {

@@ -3,8 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EmbeddedQueue } from '../../src/jobs/embedded.js';
-import { ended, eventsOf, openQueue, options, request, runs, until } from './fixtures.js';
+import { ended, eventsOf, openQueue, request, runs, until } from './fixtures.js';
 
 describe('embedded queue: from accepted to done', () => {
   it('has a job on disk before it accepts it, and runs it to success', async (t) => {
@@ -167,8 +166,7 @@ describe('embedded queue: idempotency', () => {
     await assert.rejects(queue.submit(request(), 'c'), { code: 'too_many_requests' });
     assert.equal((await queue.submit(request(), 'b')).job.id, waiting.job.id);
     await queue.close();
-    const again = await EmbeddedQueue.open(options(dataDir, { maxJobs: 1 }));
-    t.after(() => again.close());
+    const { queue: again } = await openQueue(t, { dataDir, maxJobs: 1 });
     const same = await again.submit(request(), 'b');
     assert.deepEqual([same.created, same.job.id], [false, waiting.job.id]);
     await assert.rejects(again.submit(request({}, { seed: 9 }), 'b'), { code: 'idempotency_key_reused' });
@@ -261,8 +259,7 @@ describe('embedded queue: close', () => {
       await sleep(50);
       assert.equal(runs(dataDir).length, begun, 'the worker is gone');
 
-      const again = await EmbeddedQueue.open(options(dataDir, { maxDeaths: 1 }));
-      t.after(() => again.close());
+      const { queue: again } = await openQueue(t, { dataDir, maxDeaths: 1 });
       const done = await ended(again, job.id);
       // maxDeaths is 1: a close does not count as a death.
       assert.deepEqual([done.state, done.attempts], ['succeeded', 2]);

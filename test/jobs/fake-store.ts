@@ -75,6 +75,10 @@ export class FakeStore {
     return this.#version(model, version);
   }
 
+  refresh(): void {
+    // It remembers nothing.
+  }
+
   #numbers(model: string): number[] {
     const folder = join(this.#folder, model);
     if (!existsSync(folder)) return [];

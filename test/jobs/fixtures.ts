@@ -31,9 +31,15 @@ export function request(script: Script = {}, fields: Partial<TrainRequest> = {})
   return { ...parseTrainRequest({ model: 'net' }), dataset: JSON.stringify(script), ...fields };
 }
 
+const opened = new WeakMap<TestContext, EmbeddedQueue[]>();
+
+/** Removed at the end of the test, once its queues are closed: what still runs would write into it. */
 export function temporaryFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'bitdial-jobs-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  t.after(async () => {
+    await Promise.all((opened.get(t) ?? []).map((queue) => queue.close()));
+    rmSync(folder, { recursive: true, force: true });
+  });
   return folder;
 }
 
@@ -69,14 +75,14 @@ export function options(dataDir: string, more: Partial<EmbeddedQueueOptions> = {
   };
 }
 
-/** A queue on a folder of its own that is closed with the test. */
+/** A queue that is closed with the test, on a folder of its own unless one is given (a {@link temporaryFolder}). */
 export async function openQueue(
   t: TestContext,
   more: Partial<EmbeddedQueueOptions> = {},
 ): Promise<{ queue: EmbeddedQueue; dataDir: string; store: FakeStore }> {
   const dataDir = more.dataDir ?? temporaryFolder(t);
   const queue = await EmbeddedQueue.open(options(dataDir, more));
-  t.after(() => queue.close());
+  opened.set(t, [...(opened.get(t) ?? []), queue]);
   return { queue, dataDir, store: new FakeStore(dataDir) };
 }
 

@@ -5,6 +5,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { hashOf, isJobId, JobIds } from '../../src/jobs/identifier.js';
 import { type JobRecord, Journal } from '../../src/jobs/journal.js';
 import { accepted, started } from '../../src/jobs/transitions.js';
+import { temporaryName } from '../../src/model/temporary.js';
 import { keepingLogger, request, temporaryFolder } from './fixtures.js';
 
 const ids = new JobIds();
@@ -111,7 +112,7 @@ describe('journal', () => {
     await journal.save(good);
     const kept = journal.eventsPath(good.job.id);
     writeFileSync(kept, '');
-    writeFileSync(join(folder, `${ids.next()}.json.0a0b0c.tmp`), '{"half":');
+    writeFileSync(join(folder, temporaryName()), '{"half":');
     writeFileSync(journal.eventsPath(ids.next()), '');
     await journal.load(keepingLogger());
     assert.deepEqual(readdirSync(folder).sort(), [`${good.job.id}.events.ndjson`, `${good.job.id}.json`].sort());

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EmbeddedQueue } from '../../src/jobs/embedded.js';
 import { FakeStore } from './fake-store.js';
-import { ended, eventsOf, options, runs, temporaryFolder } from './fixtures.js';
+import { ended, eventsOf, openQueue, runs, temporaryFolder } from './fixtures.js';
 import { QueueChild } from './queue-child.js';
 
 const ROUNDS = 24;
@@ -38,8 +37,7 @@ it('no accepted job is lost, run to its end twice or published twice, whenever t
   }
   assert.ok(accepted.size > ROUNDS, `${accepted.size} accepted`);
 
-  const queue = await EmbeddedQueue.open(options(dataDir, { maxDeaths: 1000, maxJobs: 10_000 }));
-  t.after(() => queue.close());
+  const { queue } = await openQueue(t, { dataDir, maxDeaths: 1000, maxJobs: 10_000 });
   const jobs = await queue.list();
   const published = new FakeStore(dataDir);
   for (const job of jobs) {
