@@ -39,7 +39,10 @@ export const TrainBody = strictObject(
     ),
     dataset: optional(Type.String({ default: TRAIN_DEFAULTS.dataset, description: 'Name of a data set' })),
     from: optional(
-      nullable(Type.Union([Type.Literal('current'), Type.Integer({ minimum: 1, description: 'A version' })])),
+      Type.Union([Type.Literal('current'), Type.Integer({ minimum: 1, description: 'A version' }), Type.Null()], {
+        default: null,
+        description: 'Weights to begin with; null: from scratch',
+      }),
     ),
     epochs: optional(Type.Integer({ minimum: 1, default: TRAIN_DEFAULTS.epochs })),
     batch_size: optional(Type.Integer({ minimum: 1, default: TRAIN_DEFAULTS.batch_size })),
