@@ -58,7 +58,7 @@ export function variantKey(id: Pick<VersionId, 'digest'>, precision: Precision):
  * least recently used variants that nobody uses, or waiting a while for some to come free. After the build the figure
  * is corrected to what the variant holds; one that holds more than expected takes the difference in the same way before
  * it is admitted. So the sum over resident variants and those being built is within the bound at all times, as far as
- * the expectation is right. Recency is the last time that a lease began or ended.
+ * the expectation is right. Recency is the end of the last lease.
  */
 export class VariantCache {
   readonly #engine: Engine;
@@ -106,7 +106,6 @@ export class VariantCache {
     }
     // Counted before anything is awaited: from here on the entry cannot be dropped.
     entry.leases++;
-    this.#touch(entry);
     if (cached) {
       entry.hits++;
       this.#observer.onVariantHit?.({ model: id.model });
@@ -195,15 +194,11 @@ export class VariantCache {
   #release(entry: Entry): void {
     entry.leases--;
     if (this.#entries.get(entry.key) !== entry) return; // its build failed
-    this.#touch(entry);
+    this.#entries.delete(entry.key);
+    this.#entries.set(entry.key, entry); // the most recently used
     if (!isIdle(entry)) return;
     if (this.#closed) this.#evict(entry, 'dropped');
     this.#space.retry();
-  }
-
-  #touch(entry: Entry): void {
-    this.#entries.delete(entry.key);
-    this.#entries.set(entry.key, entry);
   }
 
   /** Drops the least recently used until so many bytes are free; drops nothing where that cannot be reached. */

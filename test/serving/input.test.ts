@@ -6,7 +6,7 @@ import type { InputSpec } from '../../src/model/manifest.js';
 import { readInput } from '../../src/serving/input.js';
 import type { PredictBody } from '../../src/serving/request.js';
 import { Random } from '../support/random.js';
-import { refused } from './fixtures.js';
+import { refused, settle } from './fixtures.js';
 
 const GREY: InputSpec = { shape: [2, 3, 1], range: [0, 1], resize: 'fill' };
 const COLOUR: InputSpec = { shape: [2, 2, 3], range: [-1, 1], resize: 'fill' };
@@ -224,9 +224,15 @@ for (const [name, body, code, extra] of REFUSED) {
 }
 
 test('of a request that fails, no more images are decoded', async () => {
+  let decodes = 0;
+  const count = () => void decodes++;
+  sharp.queue.on('change', count);
   const error = await refused(
     readInput(instances([{ b64: 'aGVsbG8=' }, ...new Array(60).fill({ b64 })]), GREY, { ...LIMITS, maxBatch: 64 }),
     'bad_image',
   );
   assert.equal(error.extra.field, 'instances[0].b64');
+  for (let i = 0; i < 20 || sharp.counters().process > 0; i++) await settle();
+  sharp.queue.off('change', count);
+  assert.ok(decodes > 0 && decodes < 20, `${decodes} decodes began or ended`);
 });
