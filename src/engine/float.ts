@@ -1,5 +1,5 @@
+import { fromFloat16, roundToFloat16 } from '../model/float16.js';
 import { bytesAt, floatsAt } from '../quantize/arena.js';
-import { fromFloat16, roundToFloat16 } from '../quantize/float16.js';
 import { unpackCodes } from '../quantize/packing.js';
 import type {
   AddOp,

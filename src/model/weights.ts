@@ -3,6 +3,7 @@ import { join, sep } from 'node:path';
 import { ServiceError } from '../errors.js';
 import { checkDigest } from './digest.js';
 import { badModel } from './fields.js';
+import { fromFloat16 } from './float16.js';
 import type { FloatTensor, Weights } from './graph.js';
 import { importModel } from './import.js';
 import { type Manifest, parseManifest } from './manifest.js';
@@ -120,7 +121,7 @@ function dequantize(quantization: Quantization, bytes: Uint8Array): Float32Array
   const codes = quantization.dtype === 'uint8' ? bytes : new Uint16Array(...view(bytes, 2));
   const data = new Float32Array(codes.length);
   if (quantization.dtype === 'float16') {
-    for (let i = 0; i < data.length; i++) data[i] = halfToFloat(codes[i]);
+    for (let i = 0; i < data.length; i++) data[i] = fromFloat16(codes[i]);
   } else {
     const { scale, min } = quantization;
     for (let i = 0; i < data.length; i++) data[i] = codes[i] * scale + min;
@@ -132,16 +133,6 @@ function dequantize(quantization: Quantization, bytes: Uint8Array): Float32Array
 function view(bytes: Uint8Array, size: number): [ArrayBufferLike, number, number] {
   const aligned = bytes.byteOffset % size === 0 ? bytes : Uint8Array.from(bytes);
   return [aligned.buffer, aligned.byteOffset, bytes.length / size];
-}
-
-/** IEEE 754 binary16 to a number, exactly. */
-function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 function checkFinite(name: string, data: Float32Array): void {

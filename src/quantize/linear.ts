@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.js';
+import { toFloat16 } from '../model/float16.js';
 import type { ClipRule } from '../model/manifest.js';
 import { type ArenaLayout, bytesAt, floatsAt, intsAt } from './arena.js';
-import { toFloat16 } from './float16.js';
 import type { LinearWeights } from './fold.js';
 import { packCodes, packedBytes } from './packing.js';
 import type { ArenaSlice, PackedWeights, TensorStorage } from './plan.js';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fromFloat16, roundToFloat16, toFloat16 } from '../../src/quantize/float16.js';
+import { fromFloat16, roundToFloat16, toFloat16 } from '../../src/model/float16.js';
 import { Random } from '../support/random.js';
 
 test('every finite float16 comes back', () => {
