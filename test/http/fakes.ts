@@ -74,6 +74,8 @@ export class FakeQueue implements JobQueue {
   readonly log = new Map<string, JobEvent[]>();
   /** Streams of events that are open. */
   open = 0;
+  /** Events that streams have taken. */
+  read = 0;
   #wake = new Set<() => void>();
 
   async submit(request: TrainRequest, idempotencyKey: string | null): Promise<{ job: Job; created: boolean }> {
@@ -136,6 +138,7 @@ export class FakeQueue implements JobQueue {
         const next = this.log.get(id)?.[at];
         if (next) {
           at++;
+          this.read++;
           yield next;
         } else if (this.#ended(this.#job(id))) return;
         else await this.#changed(signal);

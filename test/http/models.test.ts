@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assertAnswer, assertProblem } from './answers.js';
+import { AUTHORIZATION, servingApp, testApp } from './app.js';
+import { PIXELS } from './tiny.js';
+
+test('the models, one model, one version', async (t) => {
+  const { http, app, store } = await testApp(t);
+  const list = await http.get('/models').expect(200);
+  assertAnswer(app, list, 'get', '/models');
+  assert.equal(list.body.default, 'tiny');
+  assert.deepEqual(
+    list.body.models[0].versions.map((v: { version: number }) => v.version),
+    [1, 2],
+  );
+
+  const one = await http.get('/models/tiny').expect(200);
+  assertAnswer(app, one, 'get', '/models/{model}');
+  assert.equal(one.body.version, 1);
+  assert.deepEqual(one.body.manifest, store.versions[0].manifest);
+  assert.deepEqual(
+    one.body.precisions.map((p: { bits: number; activation_bits: number }) => `${p.bits}x${p.activation_bits}`),
+    ['8x8', '4x4', '2x8'],
+  );
+  const second = await http.get('/models/tiny?version=2').expect(200);
+  assert.equal(second.body.digest, 'e'.repeat(64));
+  assert.equal(second.body.current, 1);
+});
+
+test('resident variants are listed, counted and dropped', async (t) => {
+  const { http, app } = await servingApp(t);
+  const none = await http.get('/models/tiny/variants').expect(200);
+  assert.deepEqual(none.body, { variants: [] });
+  const send = (bits: number) =>
+    http
+      .post(`/predict?bits=${bits}`)
+      .send({ instances: [Array(PIXELS).fill(0)] })
+      .expect(200);
+  assert.equal((await send(4)).body.variant.cached, false);
+  assert.equal((await send(4)).body.variant.cached, true);
+  await send(2);
+  const two = await http.get('/models/tiny/variants').expect(200);
+  assertAnswer(app, two, 'get', '/models/{model}/variants');
+  assert.deepEqual(two.body.variants.map((v: { bits: number }) => v.bits).sort(), [2, 4]);
+
+  const dropped = await http.delete('/admin/models/tiny/variants').set('authorization', AUTHORIZATION).expect(200);
+  assertAnswer(app, dropped, 'delete', '/admin/models/{model}/variants');
+  assert.equal(dropped.body.dropped, 2);
+  assert.ok(dropped.body.bytes > 0);
+  assert.equal((await send(4)).body.variant.cached, false);
+});
+
+test('current moves back and forth', async (t) => {
+  const { http, app, store } = await testApp(t);
+  const move = (version: number) =>
+    http.post('/admin/models/tiny/current').set('authorization', AUTHORIZATION).send({ version });
+  const forth = await move(2).expect(200);
+  assertAnswer(app, forth, 'post', '/admin/models/{model}/current');
+  assert.deepEqual(forth.body, { model: 'tiny', version: 2, digest: 'e'.repeat(64) });
+  assert.equal(store.current, 2);
+  assert.equal((await http.get('/models/tiny').expect(200)).body.version, 2);
+  await move(1).expect(200);
+  assertProblem(await move(3), 'version_not_found');
+  assert.equal(store.current, 1);
+});
+
+test('a DELETE with a JSON content type and no body is fine', async (t) => {
+  const { http } = await testApp(t);
+  const path = '/admin/models/tiny/variants';
+  await http.delete(path).set('authorization', AUTHORIZATION).set('content-type', 'application/json').expect(200);
+});
