@@ -1,0 +1,23 @@
+import type { Manifest } from '../model/manifest.js';
+
+/** The precision table of a version as text: accuracy, loss against float, what it costs. */
+export function precisionTable({
+  precisions,
+  default_precision,
+}: Pick<Manifest, 'precisions' | 'default_precision'>): string {
+  const float = precisions['32x32']?.accuracy;
+  const rows = Object.entries(precisions).map(([key, { accuracy, images, memory_bytes, energy_uj }]) => [
+    key === default_precision ? `${key} *` : key,
+    `${(100 * accuracy).toFixed(2)} %`,
+    float === undefined ? '' : (100 * (accuracy - float)).toFixed(2),
+    String(images),
+    String(memory_bytes),
+    energy_uj.toPrecision(4),
+  ]);
+  const all = [['precision', 'accuracy', 'vs float', 'images', 'bytes', 'µJ'], ...rows];
+  const widths = all[0].map((_, column) => Math.max(...all.map((row) => row[column].length)));
+  const lines = all.map((row) =>
+    row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c]))).join('  '),
+  );
+  return [...lines, '* the default of a request that names no precision'].join('\n');
+}

@@ -1,0 +1,141 @@
+/** `npm run train -- --model NAME …`: trains here and now, and writes a version to be shipped. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { PROJECT_ROOT } from '../config.js';
+import { parseTrainRequest } from '../jobs/validation.js';
+import { ModelStore } from '../model/store.js';
+import { ARCHITECTURES } from '../training/architectures/table.js';
+import type { BackendName } from '../training/backend.js';
+import { DATASETS } from '../training/datasets/table.js';
+import type { TrainRequest } from '../training/request.js';
+import { startingPoint } from '../training/starting-point.js';
+import { train } from '../training/trainer.js';
+import { type Flag, numberFlag, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
+import { precisionTable } from './precision-table.js';
+import { ProgressLines } from './progress-lines.js';
+
+const FLAGS: Record<string, Flag> = {
+  model: { type: 'string', value: 'name', meaning: 'name of the model that gets the version (needed)' },
+  dataset: { type: 'string', value: 'name', meaning: `one of ${Object.keys(DATASETS).join(', ')}` },
+  architecture: {
+    type: 'string',
+    value: 'name',
+    meaning: `one of ${Object.keys(ARCHITECTURES).join(', ')}, or a .json file with a TF.js Layers topology`,
+  },
+  from: { type: 'string', value: 'N', meaning: 'begin from this version of the model, or from its "current" one' },
+  epochs: { type: 'string', value: 'N', meaning: 'times that every example is seen' },
+  'batch-size': { type: 'string', value: 'N', meaning: 'examples of a step' },
+  'learning-rate': { type: 'string', value: 'x', meaning: "Adam's, at the peak of its schedule" },
+  seed: { type: 'string', value: 'N', meaning: 'of first weights, order, augmentation and dropout' },
+  limit: { type: 'string', value: 'N', meaning: 'at most so many training examples' },
+  regularizer: { type: 'string', value: 'kind', meaning: 'gradient-l1 or none' },
+  'lambda-weights': { type: 'string', value: 'x', meaning: 'strength for the weights' },
+  'lambda-activations': { type: 'string', value: 'x', meaning: 'strength for the activations' },
+  'start-epoch': { type: 'string', value: 'N', meaning: 'first epoch in which the regulariser acts' },
+  backend: { type: 'string', value: 'name', meaning: 'auto, wasm or tensorflow; auto takes tensorflow where it loads' },
+  out: { type: 'string', value: 'folder', meaning: 'models folder to write to; default models' },
+  'allow-dirty': { type: 'boolean', meaning: 'train although files differ from the commit that is recorded' },
+  help: { type: 'boolean', meaning: 'this' },
+};
+const HELP = usage('npm run train -- --model name [flags]', FLAGS);
+type Values = Record<string, string | boolean | undefined>;
+
+await runCommand(HELP, async () => {
+  const args = process.argv.slice(2);
+  const { values } = readCommandLine(args, FLAGS, { least: 0, most: 0 });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  if (values.model === undefined) throw new UsageError('--model: expected the name of a model, got nothing');
+  const request = requestOf(values);
+  const options = {
+    command: `npm run train -- ${args.map(quoted).join(' ')}`,
+    commit: commit(values['allow-dirty'] === true),
+    backend: backend(values),
+  };
+  const out = resolve(String(values.out ?? 'models'));
+  const store = new ModelStore({ modelsDir: out, writeTo: 'models' });
+  const progress = new ProgressLines();
+  const result = await train(request, progress, await startingPoint(store, request), options);
+  const version = await store.publish(result.version, { makeCurrent: true });
+  console.log(precisionTable(version.manifest));
+  console.log(`${version.model} version ${version.version}, ${version.folder}`);
+});
+
+/** The request, checked by the same rules as the body of `POST /admin/train`. */
+function requestOf(values: Values): TrainRequest {
+  const from = values.from === undefined || values.from === 'current' ? values.from : numberFlag(values, 'from');
+  const body = defined({
+    model: values.model,
+    dataset: values.dataset,
+    architecture: architecture(values.architecture),
+    from,
+    epochs: numberFlag(values, 'epochs'),
+    batch_size: numberFlag(values, 'batch-size'),
+    learning_rate: numberFlag(values, 'learning-rate'),
+    seed: numberFlag(values, 'seed'),
+    limit: numberFlag(values, 'limit'),
+    regularizer: defined({
+      kind: values.regularizer,
+      lambda_weights: numberFlag(values, 'lambda-weights'),
+      lambda_activations: numberFlag(values, 'lambda-activations'),
+      start_epoch: numberFlag(values, 'start-epoch'),
+    }),
+  });
+  try {
+    return parseTrainRequest(body, { architectures: Object.keys(ARCHITECTURES), datasets: Object.keys(DATASETS) });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function architecture(value: string | boolean | undefined): unknown {
+  if (typeof value !== 'string' || !value.endsWith('.json')) return value;
+  try {
+    return JSON.parse(readFileSync(value, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`--architecture: ${value}: ${(error as Error).message}`);
+  }
+}
+
+function backend({ backend = 'auto' }: Values): BackendName | 'auto' {
+  if (backend === 'auto' || backend === 'wasm' || backend === 'tensorflow') return backend;
+  throw new UsageError(`--backend: expected auto, wasm or tensorflow, got ${JSON.stringify(backend)}`);
+}
+
+/** The commit that the weights can be made again from; null outside a repository. */
+function commit(allowDirty: boolean): string | null {
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', PROJECT_ROOT, ...args], { encoding: 'utf8', stdio: 'pipe' });
+  let head: string;
+  try {
+    head = git('rev-parse', 'HEAD').trim();
+  } catch {
+    return null;
+  }
+  const changes = git(
+    'status',
+    '--porcelain',
+    '--',
+    'src',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+  ).trim();
+  if (changes !== '' && !allowDirty) {
+    throw new UsageError(
+      `files differ from the commit that the version would name (--allow-dirty trains all the same):\n${changes}`,
+    );
+  }
+  return head;
+}
+
+function quoted(word: string): string {
+  return /^[\w./=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+function defined(values: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}
