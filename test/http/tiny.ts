@@ -3,7 +3,7 @@ import type { Engine, RunResult, Variant, VariantSource } from '../../src/engine
 import { runPlan } from '../../src/engine/reference.js';
 import type { Graph, Weights } from '../../src/model/graph.js';
 import type { Manifest } from '../../src/model/manifest.js';
-import type { Version } from '../../src/model/store.js';
+import type { NewVersion, Version } from '../../src/model/store.js';
 import { buildPlan } from '../../src/quantize/build.js';
 import type { Precision } from '../../src/quantize/precision.js';
 
@@ -58,6 +58,17 @@ export const tinyVersion: Version = {
   manifest,
   graph,
 };
+
+/** The same to publish in a store. */
+export function tinyNewVersion(model: string): NewVersion {
+  const { format: _format, created: _created, files: _files, ...rest } = manifest;
+  const layers = [
+    { class_name: 'Flatten', config: { name: 'flat', batch_input_shape: [null, 4, 4, 1] } },
+    { class_name: 'Dense', config: { name: 'dense', units: 3, activation: 'softmax' } },
+  ];
+  const modelTopology = { class_name: 'Sequential', config: { name: 'tiny', layers } };
+  return { manifest: { ...rest, model }, topology: { format: 'layers-model', modelTopology }, weights };
+}
 
 export function tinySource(): VariantSource {
   return { graph, manifest, folder: '/nowhere', readWeights: async () => weights };
