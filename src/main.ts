@@ -5,7 +5,6 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { buildApp } from './app.js';
 import { type Config, PROJECT_ROOT, readConfig } from './config.js';
 import { WorkerEngine } from './engine/workers.js';
 import { createLogger } from './http/plugins/logging.js';
@@ -42,6 +41,8 @@ async function start(config: Config): Promise<void> {
   const service = createPredictionService({ config, store, engine, energyTable, observer, logger });
   const warm = warmUp(service, readiness, logger);
   const { modelsDir, dataDir, maxJobs } = config;
+  // the engine's threads warm up while this one reads Fastify and the schemas
+  const { buildApp } = await import('./app.js');
   const queue = await EmbeddedQueue.open({ modelsDir, dataDir, store, maxJobs, logger });
 
   const adminToken = config.adminToken || randomBytes(24).toString('base64url');
