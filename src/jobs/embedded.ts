@@ -38,8 +38,10 @@ export interface EmbeddedQueueOptions {
   training?: TrainingOptions;
 }
 
+export const WORKER_URL = new URL('./worker.js', import.meta.url);
+
 const DEFAULTS = {
-  workerUrl: new URL('./worker.js', import.meta.url),
+  workerUrl: WORKER_URL,
   maxDeaths: 3,
   cancelGraceMs: 30_000,
   closeGraceMs: 2000,
