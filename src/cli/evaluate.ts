@@ -22,18 +22,20 @@ await runCommand(HELP, async () => {
     console.log(HELP);
     return;
   }
+  const number = whole(values, 'version');
+  const limit = whole(values, 'limit');
   const config = readConfig();
   const store =
     typeof values.models === 'string'
       ? new ModelStore({ modelsDir: values.models, writeTo: 'models' })
       : new ModelStore(config);
-  const version = await store.get(positionals[0] ?? config.defaultModel, whole(values, 'version'));
+  const version = await store.get(positionals[0] ?? config.defaultModel, number);
   const { manifest, graph } = version;
   const dataset = await findDataset(String(values.dataset ?? manifest.training?.dataset ?? ''))();
   const precisions = await evaluateVersion(
     { graph, weights: await store.source(version).readWeights(), manifest },
     dataset.test,
-    { energyTable: readEnergyTable(config.energyTable), limit: whole(values, 'limit'), onProgress: counter() },
+    { energyTable: readEnergyTable(config.energyTable), limit, onProgress: counter() },
   );
   process.stderr.write('\r');
   console.log(

@@ -6,10 +6,10 @@ import { loadBackend } from '../../src/training/backend.js';
 import { backward, crossEntropy, forward } from '../../src/training/pass.js';
 import { Random } from '../../src/training/random.js';
 import { toTensors } from '../../src/training/weights.js';
-import { everyLayer, graphOf, normals, perceptron, randomWeights } from './nets.js';
+import { BACKEND, everyLayer, graphOf, normals, perceptron, randomWeights } from './nets.js';
 
 before(async () => {
-  await loadBackend('wasm');
+  await loadBackend(BACKEND);
 });
 
 const BATCH = 3;

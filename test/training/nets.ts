@@ -2,8 +2,12 @@
 import * as tfl from '@tensorflow/tfjs-layers';
 import type { Graph, Weights } from '../../src/model/graph.js';
 import { importGraph } from '../../src/model/import.js';
+import type { BackendName } from '../../src/training/backend.js';
 import { Random } from '../../src/training/random.js';
 import { initialWeights } from '../../src/training/weights.js';
+
+/** What these tests run on, but for those of the wasm kernels: `TRAINING_BACKEND=tensorflow` takes libtensorflow. */
+export const BACKEND = (process.env.TRAINING_BACKEND ?? 'wasm') as BackendName;
 
 /**
  * A functional net with every kind of layer that a graph can have, but dropout.

@@ -11,10 +11,10 @@ import {
   stepGradients,
 } from '../../src/training/regularizer.js';
 import { toTensors } from '../../src/training/weights.js';
-import { normals, perceptron, randomWeights } from './nets.js';
+import { BACKEND, normals, perceptron, randomWeights } from './nets.js';
 
 before(async () => {
-  await loadBackend('wasm');
+  await loadBackend(BACKEND);
 });
 
 /**

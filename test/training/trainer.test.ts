@@ -7,6 +7,7 @@ import { precisionKey, STANDARD_PRECISIONS } from '../../src/quantize/precision.
 import { lenet } from '../../src/training/architectures/lenet.js';
 import { TrainingCancelled, type TrainingProgress, type TrainRequest } from '../../src/training/request.js';
 import { train } from '../../src/training/trainer.js';
+import { BACKEND } from './nets.js';
 
 const REQUEST: TrainRequest = {
   model: 'tiny',
@@ -21,7 +22,7 @@ const REQUEST: TrainRequest = {
   limit: 256,
   publish: true,
 };
-const OPTIONS = { backend: 'wasm', evaluationLimit: 40 } as const;
+const OPTIONS = { backend: BACKEND, evaluationLimit: 40 } as const;
 
 function hooks(cancelAfter = Number.POSITIVE_INFINITY) {
   const told: TrainingProgress[] = [];
@@ -40,8 +41,8 @@ function hooks(cancelAfter = Number.POSITIVE_INFINITY) {
 test('a small training gives a version that is ready to publish', async () => {
   const follow = hooks();
   const { version, accuracies, backend } = await train(REQUEST, follow, undefined, { ...OPTIONS, commit: 'abc' });
-  assert.equal(backend, 'wasm');
-  assert.deepEqual(follow.backends, ['wasm']);
+  assert.equal(backend, BACKEND);
+  assert.deepEqual(follow.backends, [BACKEND]);
   const { manifest } = version;
   const graph = importGraph(version.topology);
   checkWeights(graph, version.weights);
