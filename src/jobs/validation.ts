@@ -18,7 +18,7 @@ export const TRAIN_DEFAULTS = {
   epochs: 5,
   batch_size: 64,
   learning_rate: 1e-3,
-  regularizer: { kind: 'gradient-l1', lambda_weights: 0.01, lambda_activations: 0.01, start_epoch: 0 },
+  regularizer: { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 1e-3, start_epoch: 0 },
   seed: 1,
   publish: true,
 } as const;
