@@ -33,6 +33,7 @@ export interface PredictionServiceOptions {
 }
 
 const DEFAULT_TOP_K = 5;
+const WARM_UP_RUNS = 8;
 
 export function createPredictionService(options: PredictionServiceOptions): PredictionService {
   return new Service(options);
@@ -110,7 +111,9 @@ class Service implements PredictionService {
     const lease = await this.#acquire(version, this.#chooser.default(version));
     try {
       const { shape, range } = version.manifest.input;
-      await this.#engine.run(lease.variant, new Float32Array(shape[0] * shape[1] * shape[2]).fill(range[0]), 1);
+      const blank = new Float32Array(shape[0] * shape[1] * shape[2]).fill(range[0]);
+      // Several at once, so that every thread of the engine has met the code before a client does.
+      await Promise.all(Array.from({ length: WARM_UP_RUNS }, () => this.#engine.run(lease.variant, blank, 1)));
     } finally {
       lease.release();
     }
