@@ -1,4 +1,4 @@
-/** `npm run evaluate -- NAME`: measures a version again, at every standard precision, with the engine that serves it. */
+/** `npm run evaluate -- NAME`: measures a version again, at every standard precision, with the engine that serves. */
 import { readConfig } from '../config.js';
 import { ModelStore } from '../model/store.js';
 import { readEnergyTable } from '../quantize/energy.js';

@@ -37,7 +37,7 @@ async function choose(wanted: BackendName | 'auto'): Promise<Backend> {
     try {
       return await loadTensorflow();
     } catch (error) {
-      // Not installed, no shared library, no matching CUDA: every reason means the same to a trainer with a second choice.
+      // Not installed, no shared library, no matching CUDA: each means the same to a trainer with a second choice.
       if (wanted === 'tensorflow') throw error;
     }
   }

@@ -10,8 +10,8 @@ export const DEFAULT_CANDIDATES: readonly Precision[] = STANDARD_PRECISIONS.filt
 );
 
 /**
- * The default precision of a version: the narrowest standard square width (b × b, b ≤ 8) such that its accuracy, and that
- * of every wider one, on images held out of train is within half a point of float; 32×32 where none is.
+ * The default precision of a version: the narrowest standard square width (b × b, b ≤ 8) such that its accuracy, and
+ * that of every wider one, on images held out of train is within half a point of float; 32×32 where none is.
  * @param measured by precision key, for {@link DEFAULT_CANDIDATES}
  */
 export function chooseDefault(measured: Record<string, Pick<PrecisionRecord, 'accuracy'>>): string {

@@ -3,8 +3,8 @@
  *
  *     L(w) = CE(w) + λw·‖∇_w CE‖₁ + λy·Σ_y ‖∇_y CE‖₁
  *
- * w: the kernels of convolutions and dense layers (no biases, no batch norm). y: the tensors that serving quantises. CE is
- * the mean over the batch, so ∇_y of one example carries 1/batch and the batch tensor's ‖∇_y‖₁ is already the mean over
+ * w: the kernels of convolutions and dense layers (no biases, no batch norm). y: the tensors that serving quantises. CE
+ * is the mean over the batch, so ∇_y of one example carries 1/batch and the batch tensor's ‖∇_y‖₁ is already the mean over
  * examples of the per-example norm; ‖∇_w‖₁ is that of the batch gradient.
  *
  * Its gradient without second derivatives. Let p be offsets added to the tensors y, G = ∇_(w,p) CE at p = 0 and

@@ -13,7 +13,7 @@ export interface Beginning {
   weights: Weights;
 }
 
-/** @throws ServiceError invalid_field where the net does not fit the data; unsupported_layer, bad_model from the import */
+/** @throws ServiceError invalid_field where the net does not fit the data; those of the import */
 export function beginning(request: TrainRequest, dataset: Dataset, start?: StartingPoint): Beginning {
   const { topology, graph, weights } = start ?? fromScratch(request, dataset);
   const field = start ? 'from' : 'architecture';

@@ -35,8 +35,8 @@ const CALIBRATION_BATCH = 100;
 
 /**
  * @param start weights to go on from; from scratch without
- * @throws TrainingCancelled within one step of `hooks.isCancelled()` saying so; ServiceError for a request that cannot be
- *   met; Error where the loss is no longer finite
+ * @throws TrainingCancelled within one step of `hooks.isCancelled()` saying so; ServiceError for a request that cannot
+ *   be met; Error where the loss is no longer finite
  */
 export async function train(
   request: TrainRequest,

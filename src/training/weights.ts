@@ -1,4 +1,4 @@
-/** Weights between the store's form (float32 arrays) and the trainer's (TF.js tensors), and the first weights of all. */
+/** Weights between the store's form (float32 arrays) and the trainer's (TF.js tensors), and the very first weights. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph, GraphNode, Weights } from '../model/graph.js';
 import type { Tensors } from './layers/layer.js';

@@ -82,7 +82,7 @@ test('weight gradients of a net of every layer agree with central differences', 
     const { shape, data } = weights.get(name) ?? assert.fail();
     const gradient = Array.from(gradients[name].dataSync());
     assert.deepEqual(gradients[name].shape, shape, name);
-    // Along the gradient itself, the derivative is ‖g‖²: a wrong gradient cannot give that, and noise stays small beside it.
+    // Along the gradient itself the derivative is its length: a wrong gradient cannot give that, and noise stays small.
     const norm = Math.hypot(...gradient);
     if (norm < 1e-6) continue;
     for (const direction of [

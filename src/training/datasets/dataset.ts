@@ -3,7 +3,7 @@ import { Random } from '../random.js';
 /** Some of a data set's examples, by index from 0. */
 export interface Split {
   readonly size: number;
-  /** Images as float32 NHWC in the data set's input range, and class indices; asynchronous, so that files can be read. */
+  /** Images as float32 NHWC in the data set's input range, and class indices; asynchronous, so files can be read. */
   batch(indices: ArrayLike<number>): Promise<Examples>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Gradients of Conv2D on the wasm backend, NHWC, dilation 1. The filter gradient is missing there; the input gradient is
- * a plain loop. Both are rewritten as what XNNPACK does fast: a matrix product and a convolution.
+ * Gradients of Conv2D on the wasm backend, NHWC, dilation 1. The filter gradient is missing there; the input gradient
+ * is a plain loop. Both are rewritten as what XNNPACK does fast: a matrix product and a convolution.
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { BatchMatMul, backend_util, Conv2D, Conv2DBackpropFilter, Conv2DBackpropInput } from '@tensorflow/tfjs-core';
@@ -24,7 +24,7 @@ function geometry(attrs: ConvAttrs, inputShape: Size, filterShape: Size): ConvIn
 }
 
 /**
- * Patches of x as a matrix [kh·kw·cin, batch·oh·ow]: row (ky, kx, c), column (n, oy, ox); 0 where the window is outside.
+ * Patches of x as a matrix [kh·kw·cin, batch·oh·ow]: row (ky, kx, c), column (n, oy, ox); 0 where a window is outside.
  * It is the transposed im2col, so that the filter gradient is a product without transposes.
  */
 function patches(x: TensorInfo, info: ConvInfo, backend: WasmBackend): TensorInfo {

@@ -1,6 +1,6 @@
 /**
- * The wasm backend multiplies by XNNPACK only where neither operand is transposed; otherwise by a plain loop, many times
- * slower. Gradients of a dense layer are all transposed, so here the operand is transposed first.
+ * The wasm backend multiplies by XNNPACK only where neither operand is transposed; otherwise by a plain loop, many
+ * times slower. Gradients of a dense layer are all transposed, so here the operand is transposed first.
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { BatchMatMul, Transpose } from '@tensorflow/tfjs-core';

@@ -1,6 +1,6 @@
 /**
- * The gradient of MaxPool on the wasm backend, whose own starts its search at 0 and so gives nothing to a window without
- * a positive value. NHWC. Of equal values the first, row by row, takes the gradient, as in the cpu backend.
+ * The gradient of MaxPool on the wasm backend, whose own starts its search at 0 and so gives nothing to a window
+ * without a positive value. NHWC. Of equal values the first, row by row, takes the gradient, as in the cpu backend.
  */
 import { backend_util, MaxPoolGrad } from '@tensorflow/tfjs-core';
 import { replaceKernel, views } from './heap.js';
