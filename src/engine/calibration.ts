@@ -14,6 +14,7 @@ export interface CalibrationBatch {
 /**
  * Activation ranges of a model from calibration images (of the training set, or held out of it; never test images): two
  * passes of the float model, the first for the extremes, the second for the histograms that the clip search reads.
+ * @param beforeBatch called before each batch of each pass; what it throws ends the calibration
  * @returns by tensor name, for every tensor that has a range of its own
  */
 export function calibrate(
@@ -21,6 +22,7 @@ export function calibrate(
   weights: Weights,
   input: InputSpec,
   images: Iterable<CalibrationBatch>,
+  beforeBatch: () => void = () => {},
 ): Record<string, ActivationRange> {
   const source = { input, ranges: {}, quantizer: { clip_rules: {}, minimum_bits: {} } };
   const plan = buildPlan(graph, weights, source, { weightBits: 32, activationBits: 32 });
@@ -33,6 +35,7 @@ export function calibrate(
   if (batches.length === 0) throw new RangeError('calibration: expected at least one image, got none');
   const extremes = new Map<string, [number, number]>();
   for (const { input: values, batch } of batches) {
+    beforeBatch();
     runPlan(plan, values, batch, (tensor, seen) => {
       if (!wanted.has(tensor.name)) return;
       let [min, max] = extremes.get(tensor.name) ?? [0, 0];
@@ -45,6 +48,7 @@ export function calibrate(
   }
   const histograms = new Map([...extremes].map(([name, [min, max]]) => [name, new Histogram(min, max)]));
   for (const { input: values, batch } of batches) {
+    beforeBatch();
     runPlan(plan, values, batch, (tensor, seen) => histograms.get(tensor.name)?.add(seen));
   }
   return Object.fromEntries([...histograms].map(([name, histogram]) => [name, activationRange(histogram)]));

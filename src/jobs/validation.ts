@@ -17,8 +17,8 @@ export const TRAIN_DEFAULTS = {
   dataset: 'mnist',
   epochs: 5,
   batch_size: 64,
-  learning_rate: 1e-3,
-  regularizer: { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 1e-3, start_epoch: 0 },
+  learning_rate: 2e-3,
+  regularizer: { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 3e-3, start_epoch: 0 },
   seed: 1,
   publish: true,
 } as const;

@@ -1,15 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { setPriority } from 'node:os';
-import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ServiceError } from '../errors.js';
 import { ModelStore } from '../model/store.js';
-import {
-  type StartingPoint,
-  TrainingCancelled,
-  type TrainingProgress,
-  type TrainRequest,
-} from '../training/request.js';
+import { TrainingCancelled, type TrainingProgress } from '../training/request.js';
+import { startingPoint } from '../training/starting-point.js';
 import { train } from '../training/trainer.js';
 import type { JobResult } from './job.js';
 import { markedWithJob, resultOf } from './publication.js';
@@ -64,13 +58,4 @@ function giveWay(): void {
   } catch {
     // Not allowed here: it trains at the service's own priority, then.
   }
-}
-
-async function startingPoint(store: ModelStore, { model, from }: TrainRequest): Promise<StartingPoint | undefined> {
-  if (from === null) return undefined;
-  const version = await store.get(model, from === 'current' ? undefined : from);
-  const source = store.source(version);
-  const text = await readFile(join(version.folder, 'model.json'), 'utf8');
-  const { weightsManifest: _, ...topology } = JSON.parse(text) as Record<string, unknown>;
-  return { graph: version.graph, weights: await source.readWeights(), topology, digest: version.digest };
 }

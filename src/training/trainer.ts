@@ -62,7 +62,9 @@ export async function train(
   report.phase('calibrating');
   const input: InputSpec = { shape: dataset.inputShape, range: dataset.inputRange, resize: 'contain' };
   const images = await calibrationImages(dataset.train, Math.min(CALIBRATION_IMAGES, fitted.examples), hooks);
-  const ranges = calibrate(graph, weights, input, images);
+  const ranges = calibrate(graph, weights, input, images, () => {
+    if (hooks.isCancelled()) throw new TrainingCancelled();
+  });
   const quantizer = { clip_rules: {}, minimum_bits: {} };
   const candidate: Candidate = { graph, weights, manifest: { input, ranges, quantizer } };
 
