@@ -36,7 +36,7 @@ describe('the body of a training request', () => {
       from: null,
       epochs: 5,
       batch_size: 64,
-      learning_rate: 1e-3,
+      learning_rate: 2e-3,
       regularizer: { ...TRAIN_DEFAULTS.regularizer },
       seed: 1,
       limit: null,
