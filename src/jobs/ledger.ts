@@ -54,6 +54,8 @@ export class Ledger {
   update(id: string, change: (record: JobRecord) => JobRecord | null): Promise<JobRecord> {
     const done = this.#turn.then(async () => {
       const before = this.get(id);
+      // A kill may have come between journal and log: the log has to hold the state before this one first.
+      await this.#log(id).catch(() => undefined);
       const after = change(before);
       if (after === null) return before;
       await this.#journal.save(after);

@@ -44,6 +44,8 @@ describe('a queue that opens after a kill', () => {
     assert.deepEqual(
       events.filter((e) => e.type === 'state').map((e) => [e.data.state, e.data.attempts]),
       [
+        // The log had not got so far when the kill came.
+        ['running', 1],
         ['queued', 1],
         ['running', 2],
         ['succeeded', 2],
