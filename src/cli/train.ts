@@ -6,7 +6,7 @@ import { PROJECT_ROOT } from '../config.js';
 import { parseTrainRequest } from '../jobs/validation.js';
 import { ModelStore } from '../model/store.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
-import type { BackendName } from '../training/backend.js';
+import type { BackendName } from '../tensorflow/backend.js';
 import { DATASETS } from '../training/datasets/table.js';
 import type { TrainRequest } from '../training/request.js';
 import { startingPoint } from '../training/starting-point.js';

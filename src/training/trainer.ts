@@ -2,7 +2,7 @@
 import { calibrate } from '../engine/calibration.js';
 import type { InputSpec, TrainingRecord } from '../model/manifest.js';
 import { readEnergyTable } from '../quantize/energy.js';
-import { type BackendName, loadBackend } from './backend.js';
+import { type BackendName, loadBackend } from '../tensorflow/backend.js';
 import { chooseDefault, DEFAULT_CANDIDATES } from './choice.js';
 import { commandOf } from './command.js';
 import type { Split } from './datasets/dataset.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph, Weights } from '../../src/model/graph.js';
-import { loadBackend } from '../../src/training/backend.js';
+import { loadBackend } from '../../src/tensorflow/backend.js';
 import { backward, crossEntropy, forward } from '../../src/training/pass.js';
 import { Random } from '../../src/training/random.js';
 import { toTensors } from '../../src/training/weights.js';

@@ -2,7 +2,7 @@
 import * as tfl from '@tensorflow/tfjs-layers';
 import type { Graph, Weights } from '../../src/model/graph.js';
 import { importGraph } from '../../src/model/import.js';
-import type { BackendName } from '../../src/training/backend.js';
+import type { BackendName } from '../../src/tensorflow/backend.js';
 import { Random } from '../../src/training/random.js';
 import { initialWeights } from '../../src/training/weights.js';
 
