@@ -1,4 +1,4 @@
-import type { TrainRequest } from '../training/request.js';
+import type { TrainingProgress, TrainRequest } from '../training/request.js';
 
 export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -22,18 +22,10 @@ export interface Job {
   error: { code: string; message: string } | null;
 }
 
-export interface JobProgress {
-  /** `waiting`, `training`, `calibrating`, `evaluating`, `publishing`, `done` */
+/** What the trainer tells. */
+export interface JobProgress extends Omit<TrainingProgress, 'phase'> {
+  /** The trainer's, `waiting` before it and `done` after it. */
   phase: string;
-  /** 0..1 over all phases. */
-  progress: number;
-  epoch: number;
-  epochs: number;
-  step: number;
-  steps: number;
-  loss: number | null;
-  accuracy: number | null;
-  eta_s: number | null;
 }
 
 export interface JobResult {
