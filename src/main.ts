@@ -43,7 +43,8 @@ async function start(config: Config): Promise<void> {
   const { modelsDir, dataDir, maxJobs } = config;
   // the engine's threads warm up while this one reads Fastify and the schemas
   const { buildApp } = await import('./app.js');
-  const queue = await EmbeddedQueue.open({ modelsDir, dataDir, store, maxJobs, logger });
+  const training = { energyTable: config.energyTable || undefined };
+  const queue = await EmbeddedQueue.open({ modelsDir, dataDir, store, maxJobs, logger, training });
 
   const adminToken = config.adminToken || randomBytes(24).toString('base64url');
   const known = async () => ({

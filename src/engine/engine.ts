@@ -12,9 +12,13 @@ export interface VariantSource {
   readWeights(): Promise<Weights>;
 }
 
+/** A plan without the memory that its slices mean. */
+export type PlanOutline = Omit<Plan, 'arena'>;
+
 /** One version at one precision, resident and ready to run. */
 export interface Variant {
-  readonly plan: Plan;
+  /** Its ops and tensors; where the codes are is the engine's affair. */
+  readonly plan: PlanOutline;
   readonly precision: Precision;
   /** Bytes resident for it: packed codes, scales, biases. */
   readonly memoryBytes: number;

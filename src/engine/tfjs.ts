@@ -22,23 +22,15 @@ interface LayerTensors {
   multipliers: tf.Tensor | null;
 }
 
-/** A plan with its weights on the backend. They are float32 there: `bytes` says how much they hold. */
+/** A plan with its weights on the backend, where they are float32. */
 export class TfjsPlan {
   readonly #plan: Plan;
   readonly #layers: Map<PlanOp, LayerTensors>;
-  readonly bytes: number;
 
   constructor(plan: Plan) {
     this.#plan = plan;
     this.#layers = new Map();
-    let bytes = 0;
-    for (const op of plan.ops) {
-      if (!('weights' in op)) continue;
-      const layer = layerTensors(plan, op);
-      this.#layers.set(op, layer);
-      for (const t of [layer.kernel, layer.bias, layer.multipliers]) bytes += (t?.size ?? 0) * 4;
-    }
-    this.bytes = bytes;
+    for (const op of plan.ops) if ('weights' in op) this.#layers.set(op, layerTensors(plan, op));
   }
 
   /**

@@ -8,6 +8,7 @@ import type { QuantizerSource } from '../quantize/storage.js';
 import type { Engine, RunResult, Variant, VariantSource } from './engine.js';
 
 export type WorkerTask =
+  | { kind: 'name' }
   | { kind: 'build'; folder: string; graph: Graph; source: QuantizerSource; precision: Precision }
   /** `plan` comes along the first time that a thread meets it. */
   | { kind: 'run'; planId: number; plan: Plan | null; input: Float32Array; batch: number }
@@ -15,6 +16,7 @@ export type WorkerTask =
 
 export interface WorkerReply {
   id: number;
+  name?: string;
   plan?: Plan;
   logits?: Float32Array;
   computeMs?: number;
@@ -35,29 +37,65 @@ interface Thread {
 }
 
 interface WorkerVariant extends Variant {
+  readonly plan: Plan;
   planId: number;
 }
 
+/** What runs on the threads: the module they start, and what a plan holds there. */
+export interface WorkerKind {
+  script: URL;
+  /** 0: one for each core. */
+  threads: number;
+  /** Bytes resident for a plan, its arena included. */
+  bytes(plan: Plan): number;
+}
+
+const REFERENCE: WorkerKind = {
+  script: new URL('./reference-worker.js', import.meta.url),
+  threads: 0,
+  bytes: (plan) => plan.arena.byteLength,
+};
+
+/** TF.js keeps weights as float32, on one thread, whose backend has threads of its own. */
+const TFJS: WorkerKind = {
+  script: new URL('./tfjs-worker.js', import.meta.url),
+  threads: 1,
+  bytes: (plan) => plan.arena.byteLength + tfjsBytes(plan),
+};
+
 /**
- * The reference engine on worker threads, one queue for all of them, so that neither building a variant nor running one
- * holds up the event loop. The threads share each plan's arena; a plan is posted to a thread the first time it runs there.
+ * An engine on worker threads, one queue for all of them, so that neither building a variant nor running one holds up
+ * the event loop. The threads share each plan's arena; a plan is posted to a thread the first time it runs there.
  */
 export class WorkerEngine implements Engine {
-  readonly name = 'reference';
+  #name = 'reference';
+  readonly #kind: WorkerKind;
   readonly #threads: Thread[] = [];
   readonly #queue: Pending[] = [];
   #nextPlan = 1;
   #nextTask = 1;
   #closed = false;
 
-  private constructor() {}
+  private constructor(kind: WorkerKind) {
+    this.#kind = kind;
+    const count = kind.threads || availableParallelism();
+    for (let i = 0; i < count; i++) this.#threads.push(this.#start());
+  }
 
-  /** @param threads 0: one for each core */
+  /** The reference engine. @param threads 0: one for each core */
   static async create({ threads = 0 }: { threads?: number } = {}): Promise<WorkerEngine> {
-    const engine = new WorkerEngine();
-    const count = threads || availableParallelism();
-    for (let i = 0; i < count; i++) engine.#threads.push(engine.#start());
+    return new WorkerEngine({ ...REFERENCE, threads });
+  }
+
+  /** The `tfjs` engine, named after the backend that TF.js found: `tfjs-tensorflow` or `tfjs-wasm`. */
+  static async createTfjs(): Promise<WorkerEngine> {
+    const engine = new WorkerEngine(TFJS);
+    engine.#name = (await engine.#submit({ kind: 'name' })).name as string;
     return engine;
+  }
+
+  get name(): string {
+    return this.#name;
   }
 
   async build(source: VariantSource, precision: Precision): Promise<WorkerVariant> {
@@ -75,7 +113,7 @@ export class WorkerEngine implements Engine {
     return {
       plan,
       precision,
-      memoryBytes: plan.arena.byteLength,
+      memoryBytes: this.#kind.bytes(plan),
       buildMs,
       engine: this.name,
       planId: this.#nextPlan++,
@@ -130,7 +168,7 @@ export class WorkerEngine implements Engine {
   }
 
   #start(): Thread {
-    const worker = new Worker(new URL('./worker.js', import.meta.url));
+    const worker = new Worker(this.#kind.script);
     // A thread keeps the process alive only while it works.
     worker.unref();
     const thread: Thread = { worker, busy: null, plans: new Set() };
@@ -165,4 +203,13 @@ function revive(error: NonNullable<WorkerReply['error']>): Error {
     return new ServiceError(error.code as ErrorCode, error.message, error.extra);
   }
   return Object.assign(new Error(error.message), { stack: error.stack });
+}
+
+/** Kernels, biases and multipliers as float32. */
+function tfjsBytes(plan: Plan): number {
+  let floats = 0;
+  for (const op of plan.ops) {
+    if ('weights' in op) floats += op.weights.rows * (op.weights.columns + (op.multipliers ? 2 : 1));
+  }
+  return floats * 4;
 }

@@ -69,3 +69,20 @@ test('a closed engine refuses work', async () => {
   await other.close();
   await assert.rejects(other.run(variant, random.normals(size), 1), /closed/);
 });
+
+test('the tfjs engine answers nearly as the reference engine, and says what its weights hold', async () => {
+  const tfjs = await WorkerEngine.createTfjs();
+  assert.match(tfjs.name, /^tfjs-(wasm|tensorflow)$/);
+  const variant = await tfjs.build(source, { weightBits: 32, activationBits: 32 });
+  assert.equal(variant.engine, tfjs.name);
+  assert.ok(variant.memoryBytes > 1.9 * variant.plan.arena.byteLength);
+  const input = random.normals(size * 2);
+  const { logits } = await tfjs.run(variant, input, 2);
+  const want = runPlan(variant.plan, input, 2);
+  const norm = Math.max(...want.map(Math.abs));
+  want.forEach((v, i) => {
+    assert.ok(Math.abs(v - logits[i]) <= 1e-4 * norm, `expected ${v}, got ${logits[i]}`);
+  });
+  tfjs.release(variant);
+  await tfjs.close();
+});
