@@ -5,6 +5,7 @@ import type { Graph, Weights } from '../../src/model/graph.js';
 import type { Manifest } from '../../src/model/manifest.js';
 import type { NewVersion, Version } from '../../src/model/store.js';
 import { buildPlan } from '../../src/quantize/build.js';
+import type { Plan } from '../../src/quantize/plan.js';
 import type { Precision } from '../../src/quantize/precision.js';
 
 export const LABELS = ['top', 'middle', 'bottom'];
@@ -84,7 +85,7 @@ export class InlineEngine implements Engine {
   }
 
   async run({ plan }: Variant, input: Float32Array, batch: number): Promise<RunResult> {
-    return { logits: runPlan(plan, input, batch), queueMs: 0, computeMs: 0.1 };
+    return { logits: runPlan(plan as Plan, input, batch), queueMs: 0, computeMs: 0.1 };
   }
 
   release(): void {}

@@ -1,0 +1,267 @@
+#include <napi.h>
+
+#include <map>
+
+#include "jobs.h"
+
+namespace bitdial {
+namespace {
+
+double milliseconds(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+
+const Kernels* find_kernels(const std::string& isa) {
+  for (const Kernels* k : {avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
+    if (k && (isa.empty() || isa == k->name)) return k;
+  }
+  return nullptr;
+}
+
+/**
+ * The pool, its plans and its jobs. All methods run on the thread of JavaScript; jobs come back there through the
+ * thread-safe function, which keeps the process alive only while there are any.
+ */
+class Engine : public Napi::ObjectWrap<Engine> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Engine",
+                       {InstanceMethod<&Engine::build>("build"), InstanceMethod<&Engine::run>("run"),
+                        InstanceMethod<&Engine::release>("release"), InstanceMethod<&Engine::inspect_op>("inspect"),
+                        InstanceMethod<&Engine::close>("close"), InstanceAccessor<&Engine::isa>("isa"),
+                        InstanceAccessor<&Engine::threads>("threads")});
+  }
+
+  explicit Engine(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine>(info) {
+    const Napi::Env env = info.Env();
+    const double threads = info[0].As<Napi::Number>().DoubleValue();
+    const std::string isa = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
+    kernels_ = find_kernels(isa);
+    if (!kernels_) throw Napi::RangeError::New(env, "isa: expected one of isas(), got " + isa);
+    if (!(threads >= 1 && threads <= 1024)) throw Napi::RangeError::New(env, "threads: expected 1 to 1024");
+    done_ = Napi::ThreadSafeFunction::New(env, Napi::Function(), "bitdial", 0, 1);
+    done_.Unref(env);
+    pool_ = std::make_unique<Pool>(static_cast<size_t>(threads));
+    env_ = env;
+    napi_add_env_cleanup_hook(env_, cleanup, this);
+  }
+
+  ~Engine() override { stop(); }
+
+ private:
+  /** A job and the promise that waits for it. */
+  struct Waiting {
+    explicit Waiting(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
+    Napi::Promise::Deferred deferred;
+    /** Keep the floats of a build alive. */
+    std::vector<Napi::Reference<Napi::Value>> sources;
+  };
+
+  Napi::Value isa(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), kernels_->name); }
+  Napi::Value threads(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), pool_ ? static_cast<double>(pool_->threads()) : 0);
+  }
+
+  void check_open(Napi::Env env) const {
+    if (!pool_) throw Napi::Error::New(env, "the engine is closed");
+  }
+
+  const std::shared_ptr<Plan>& plan_of(const Napi::CallbackInfo& info) const {
+    const auto found = info[0].IsNumber() ? plans_.find(info[0].As<Napi::Number>().Uint32Value()) : plans_.end();
+    if (found == plans_.end()) throw Napi::Error::New(info.Env(), "the variant was released");
+    return found->second;
+  }
+
+  /** Sees to it that a job comes back to this thread, where `settle` gets it. */
+  template <typename J>
+  Napi::Value expect(Napi::Env env, J* job, std::unique_ptr<Waiting> waiting) {
+    Waiting* kept = waiting.release();
+    job->finish = [this, kept](Job* finished) {
+      const auto back = [this, kept, finished](Napi::Env env, Napi::Function) {
+        const std::unique_ptr<Job> job(finished);
+        const std::unique_ptr<Waiting> waiting(kept);
+        const Napi::HandleScope scope(env);
+        settle(env, static_cast<J&>(*job), waiting->deferred);
+        if (--busy_ > 0) return;
+        done_.Unref(env);
+        Unref();
+      };
+      done_.NonBlockingCall(back);
+    };
+    if (busy_++ == 0) {
+      done_.Ref(env);
+      Ref();
+    }
+    return kept->deferred.Promise();
+  }
+
+  /** build(words: Float64Array, sources: (Float32Array | [byteOffset, length])[], path: string) */
+  Napi::Value build(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    check_open(env);
+    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array ||
+        !info[1].IsArray() || !info[2].IsString()) {
+      throw Napi::TypeError::New(env, "build: expected a Float64Array, an array and a string");
+    }
+    auto job = std::make_unique<BuildJob>();
+    auto waiting = std::make_unique<Waiting>(env);
+    job->kernels = kernels_;
+    const auto words = info[0].As<Napi::Float64Array>();
+    job->words.assign(words.Data(), words.Data() + words.ElementLength());
+    job->path = info[2].As<Napi::String>().Utf8Value();
+    const auto sources = info[1].As<Napi::Array>();
+    for (uint32_t i = 0; i < sources.Length(); i++) {
+      const Napi::HandleScope scope(env);
+      const Napi::Value value = sources.Get(i);
+      if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_float32_array) {
+        const auto floats = value.As<Napi::Float32Array>();
+        job->specs.push_back({floats.Data(), 0, floats.ElementLength()});
+        waiting->sources.push_back(Napi::Reference<Napi::Value>::New(floats.ArrayBuffer(), 1));
+      } else if (value.IsArray()) {
+        const auto pair = value.As<Napi::Array>();
+        const double offset = pair.Get(0u).ToNumber().DoubleValue(), length = pair.Get(1u).ToNumber().DoubleValue();
+        if (!(offset >= 0 && offset < 1e15 && length >= 0 && length < 1e15)) {
+          throw Napi::RangeError::New(env, "build: expected an offset and a length in the file");
+        }
+        job->specs.push_back({nullptr, static_cast<size_t>(offset), static_cast<size_t>(length)});
+      } else {
+        throw Napi::TypeError::New(env, "build: expected floats or a stretch of the file as a source");
+      }
+    }
+    BuildJob* submitted = job.release();
+    const Napi::Value promise = expect(env, submitted, std::move(waiting));
+    submit_build(*pool_, submitted);
+    return promise;
+  }
+
+  /** run(plan: number, input: Float32Array, batch: number) */
+  Napi::Value run(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    check_open(env);
+    const std::shared_ptr<Plan>& plan = plan_of(info);
+    if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+      throw Napi::TypeError::New(env, "input: expected a Float32Array");
+    }
+    const auto input = info[1].As<Napi::Float32Array>();
+    const double batch = info[2].IsNumber() ? info[2].As<Napi::Number>().DoubleValue() : 0;
+    const size_t size = plan->tensors[plan->input].elements;
+    if (!(batch >= 1) || batch * static_cast<double>(size) != static_cast<double>(input.ElementLength())) {
+      throw Napi::RangeError::New(env, "input: expected batch × " + std::to_string(size) + " numbers, got " +
+                                           std::to_string(input.ElementLength()));
+    }
+    auto job = std::make_unique<RunJob>();
+    job->kernels = kernels_;
+    job->plan = plan;
+    job->batch = static_cast<size_t>(batch);
+    job->input.assign(input.Data(), input.Data() + input.ElementLength());
+    job->logits.resize(job->batch * plan->tensors[plan->output].elements);
+    RunJob* submitted = job.release();
+    const Napi::Value promise = expect(env, submitted, std::make_unique<Waiting>(env));
+    submit_run(*pool_, submitted);
+    return promise;
+  }
+
+  void settle(Napi::Env env, BuildJob& job, const Napi::Promise::Deferred& deferred) {
+    if (!job.plan) return reject(env, job, deferred);
+    const uint32_t id = ++last_id_;
+    const double bytes = static_cast<double>(job.plan->memory.size());
+    Napi::MemoryManagement::AdjustExternalMemory(env, static_cast<int64_t>(bytes));
+    plans_.emplace(id, std::move(job.plan));
+    const Napi::Object result = Napi::Object::New(env);
+    result.Set("id", Napi::Number::New(env, id));
+    result.Set("bytes", Napi::Number::New(env, bytes));
+    result.Set("ms", Napi::Number::New(env, milliseconds(job.ended - job.started)));
+    deferred.Resolve(result);
+  }
+
+  void settle(Napi::Env env, RunJob& job, const Napi::Promise::Deferred& deferred) {
+    if (!job.error.empty()) return reject(env, job, deferred);
+    Napi::Float32Array logits = Napi::Float32Array::New(env, job.logits.size());
+    std::copy(job.logits.begin(), job.logits.end(), logits.Data());
+    const Napi::Object result = Napi::Object::New(env);
+    result.Set("logits", logits);
+    result.Set("queueMs", Napi::Number::New(env, milliseconds(job.started - job.submitted)));
+    result.Set("computeMs", Napi::Number::New(env, milliseconds(job.ended - job.started)));
+    deferred.Resolve(result);
+  }
+
+  static void reject(Napi::Env env, const Job& job, const Napi::Promise::Deferred& deferred) {
+    const Napi::Error error = Napi::Error::New(env, job.error.empty() ? "no memory" : job.error);
+    if (job.error_op >= 0) error.Value().Set("op", Napi::Number::New(env, job.error_op));
+    deferred.Reject(error.Value());
+  }
+
+  Napi::Value release(const Napi::CallbackInfo& info) {
+    const auto found = info[0].IsNumber() ? plans_.find(info[0].As<Napi::Number>().Uint32Value()) : plans_.end();
+    if (found != plans_.end()) {
+      Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -static_cast<int64_t>(found->second->memory.size()));
+      plans_.erase(found);
+    }
+    return info.Env().Undefined();
+  }
+
+  Napi::Value inspect_op(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const std::shared_ptr<Plan>& plan = plan_of(info);
+    const size_t op = info[1].As<Napi::Number>().Uint32Value();
+    if (op >= plan->ops.size()) throw Napi::RangeError::New(env, "op: no such op");
+    const Inspection seen = inspect(*plan, *kernels_, op);
+    const Napi::Object result = Napi::Object::New(env);
+    const std::pair<const char*, const std::vector<float>&> parts[] = {
+        {"weights", seen.weights}, {"bias", seen.bias}, {"scales", seen.scales}};
+    for (const auto& [name, values] : parts) {
+      Napi::Float32Array array = Napi::Float32Array::New(env, values.size());
+      std::copy(values.begin(), values.end(), array.Data());
+      result.Set(name, array);
+    }
+    return result;
+  }
+
+  /** Ends the threads, after what is queued, and lets go of all plans. */
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    stop();
+    return info.Env().Undefined();
+  }
+
+  static void cleanup(void* engine) { static_cast<Engine*>(engine)->stop(); }
+
+  void stop() {
+    if (!pool_) return;
+    napi_remove_env_cleanup_hook(env_, cleanup, this);
+    pool_.reset();
+    done_.Release();
+    plans_.clear();
+  }
+
+  napi_env env_ = nullptr;
+  const Kernels* kernels_ = nullptr;
+  std::unique_ptr<Pool> pool_;
+  Napi::ThreadSafeFunction done_;
+  size_t busy_ = 0;
+  uint32_t last_id_ = 0;
+  std::map<uint32_t, std::shared_ptr<Plan>> plans_;
+};
+
+Napi::Value isas(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Array names = Napi::Array::New(env);
+  for (const Kernels* k : {avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
+    if (k) names.Set(names.Length(), Napi::String::New(env, k->name));
+  }
+  return names;
+}
+
+Napi::Value plan_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(g_plan_bytes.load()));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("Engine", Engine::define(env));
+  exports.Set("isas", Napi::Function::New(env, isas));
+  exports.Set("planBytes", Napi::Function::New(env, plan_bytes));
+  return exports;
+}
+
+}  // namespace
+}  // namespace bitdial
+
+static Napi::Object bitdial_init(Napi::Env env, Napi::Object exports) { return bitdial::init(env, exports); }
+NODE_API_MODULE(bitdial, bitdial_init)

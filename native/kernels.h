@@ -1,0 +1,138 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/** What an instruction set gives: one table of functions each, all of the same arithmetic (docs/ARITHMETIC.md). */
+namespace bitdial {
+
+/** Output channels whose weights lie together. */
+constexpr size_t kLanes = 16;
+/** Bytes that kernels may read past the end of weights and scratch. */
+constexpr size_t kSlack = 128;
+
+/** From an int32 sum (or a float one) to what is stored. Pointers are those of the first row. */
+struct Epilogue {
+  /** Integer: zero point and codes' sums are already in it. */
+  const int32_t* bias;
+  const float* multipliers;
+  const float* float_bias;
+  /** Codes added before the clamp, indexed as the output; null where there are none. */
+  const uint8_t* residual;
+  const float* float_residual;
+  int32_t residual_zero;
+  float residual_multiplier;
+  float low, high;
+  int32_t out_zero;
+  /** Codes, or float32 for logits and in float plans. */
+  uint8_t* codes;
+  float* floats;
+  /** Output channels of the whole op: elements from one pixel to the next. */
+  size_t pitch;
+};
+
+/**
+ * Pixels × rows of a convolution or dense layer. Pixel p's patch is `run_count` runs of `run_groups` groups of 4 inputs;
+ * run r begins at a + pixels[p] + runs[r].
+ *
+ *     weights: blocks of 16 rows; in a block, group after group:  row 0: c0 c1 c2 c3 | row 1: c0 c1 c2 c3 | … row 15
+ */
+struct Product {
+  const uint8_t* a;
+  const uint32_t* pixels;
+  size_t count;
+  const uint32_t* runs;
+  size_t run_count, run_groups;
+  const uint8_t* weights;
+  /** Of the weights as they lie there; 8 are signed bytes. */
+  int bits;
+  /** Bytes from a block to the next. */
+  size_t block_bytes;
+  /** Output channels; the last block may have fewer than 16. */
+  size_t rows;
+  /** True where two products of a code and an input could leave int16. */
+  bool wide;
+  Epilogue epilogue;
+};
+
+/** The same in float32; `runs` and `pixels` count floats, run_length too. weights: [block][k][16], the last [k][lanes]. */
+struct FloatProduct {
+  const float* a;
+  const uint32_t* pixels;
+  size_t count;
+  const uint32_t* runs;
+  size_t run_count, run_length;
+  const float* weights;
+  /** Floats from a block to the next, and from one k to the next. */
+  size_t block_floats, k_stride;
+  size_t rows;
+  Epilogue epilogue;
+};
+
+/** Depthwise: channel c of pixel p and tap t is a[pixels[p] + taps[t] + c]; weights [tap][row_pitch]. */
+struct Depthwise {
+  const uint8_t* a;
+  const float* float_a;
+  const uint32_t* pixels;
+  size_t count;
+  const uint32_t* taps;
+  size_t tap_count;
+  const int8_t* weights;
+  const float* float_weights;
+  size_t row_pitch;
+  size_t rows;
+  Epilogue epilogue;
+};
+
+struct WindowShape {
+  uint32_t in_height, in_width, channels, out_height, out_width;
+  uint32_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
+  uint32_t pad_top, pad_left;
+};
+
+struct Pooling {
+  WindowShape window;
+  double ratio;
+  int32_t in_zero, out_zero;
+  float low, high;
+};
+
+struct Kernels {
+  const char* name;
+  /** product() takes packed weights; otherwise they are unpacked to 8 bits before. */
+  bool packed_weights;
+  void (*product)(const Product&);
+  void (*float_product)(const FloatProduct&);
+  void (*depthwise)(const Depthwise&);
+  void (*float_depthwise)(const Depthwise&);
+  /** `count` codes, a multiple of 64; may read kSlack bytes past them. */
+  void (*unpack)(const uint8_t* packed, size_t count, int bits, int8_t* out);
+  void (*max_pool)(const WindowShape&, const uint8_t* in, uint8_t* out);
+  void (*float_max_pool)(const WindowShape&, const float* in, float* out);
+  void (*avg_pool)(const Pooling&, const uint8_t* in, uint8_t* codes, float* floats);
+  void (*float_avg_pool)(const Pooling&, const float* in, float* out);
+  /** q = rhe(clamp(x·inverse, -zero, top)) + zero */
+  void (*quantize)(const float* in, size_t n, float inverse, int32_t zero, int32_t top, uint8_t* out);
+  /** Sum of operands; one operand is a change of storage. */
+  void (*add)(const uint8_t* const* in, const int32_t* zeros, const float* multipliers, size_t operands, size_t n,
+              const Epilogue&);
+  void (*float_add)(const float* const* in, size_t operands, size_t n, float low, float high, float* out);
+  /** In place, to codes (value scale·(q - zero)) and to float16. */
+  void (*round_to_codes)(float* values, size_t n, float scale, int32_t zero, int32_t top);
+  void (*round_to_half)(float* values, size_t n);
+  void (*from_half)(const uint16_t* in, size_t n, float* out);
+  void (*to_half)(const float* in, size_t n, uint16_t* out);
+  /** Σ(w - scale·code)² in 16 float32 lanes, or anything not below `limit` as soon as the sum is sure to pass it. */
+  float (*squared_error)(const float* w, size_t n, float scale, int bits, float limit);
+  /** Σw·code and Σcode² in 16 float64 lanes, the lanes then in order. */
+  void (*moments)(const float* w, size_t n, float scale, int bits, double* numerator, double* denominator);
+  void (*codes)(const float* w, size_t n, float scale, int bits, int8_t* out);
+};
+
+/** Null where this build or this processor lacks it. */
+const Kernels* portable_kernels();
+const Kernels* avx2_kernels();
+const Kernels* avx512_vnni_kernels();
+const Kernels* neon_kernels();
+
+}  // namespace bitdial

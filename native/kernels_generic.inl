@@ -1,0 +1,340 @@
+// The kernels in plain C++, compiled anew for each instruction set: the compiler makes vectors of them. Included inside
+// an unnamed namespace of each kernels_*.cc, which then replaces what it does better by hand.
+
+constexpr float kMagic = 12582912.0f;  // 1.5·2^23: adding it rounds half to even.
+
+inline float round_even(float v) { return (v + kMagic) - kMagic; }
+
+inline float clamped(float v, float low, float high) {
+  v = v > low ? v : low;
+  return v < high ? v : high;
+}
+
+/** One value of an output row to what is stored. */
+inline void store_value(const Epilogue& e, size_t at, float v) {
+  v = clamped(v, e.low, e.high);
+  if (e.floats) e.floats[at] = v;
+  else e.codes[at] = static_cast<uint8_t>(static_cast<int32_t>(round_even(v)) + e.out_zero);
+}
+
+/** `n` sums of one pixel, from row `row` on. */
+inline void store_sums(const Epilogue& e, size_t pixel, size_t row, size_t n, const int32_t* sums) {
+  const size_t at = pixel * e.pitch + row;
+  for (size_t i = 0; i < n; i++) {
+    const int32_t sum = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) + static_cast<uint32_t>(e.bias[row + i]));
+    float v = static_cast<float>(sum) * e.multipliers[row + i];
+    if (e.residual) v = v + static_cast<float>(e.residual[at + i] - e.residual_zero) * e.residual_multiplier;
+    store_value(e, at + i, v);
+  }
+}
+
+inline void store_floats(const Epilogue& e, size_t pixel, size_t row, size_t n, const float* sums) {
+  const size_t at = pixel * e.pitch + row;
+  for (size_t i = 0; i < n; i++) {
+    float v = sums[i] + e.float_bias[row + i];
+    if (e.float_residual) v += e.float_residual[at + i];
+    e.floats[at + i] = clamped(v, e.low, e.high);
+  }
+}
+
+[[maybe_unused]] void generic_product(const Product& p) {
+  for (size_t row = 0; row < p.rows; row += kLanes) {
+    const uint8_t* block = p.weights + row / kLanes * p.block_bytes;
+    const size_t lanes = p.rows - row < kLanes ? p.rows - row : kLanes;
+    for (size_t pixel = 0; pixel < p.count; pixel++) {
+      int32_t sums[kLanes] = {};
+      const int8_t* w = reinterpret_cast<const int8_t*>(block);
+      for (size_t r = 0; r < p.run_count; r++) {
+        const uint8_t* a = p.a + p.pixels[pixel] + p.runs[r];
+        for (size_t g = 0; g < p.run_groups; g++, a += 4, w += 4 * kLanes) {
+          for (size_t l = 0; l < kLanes; l++) {
+            sums[l] += a[0] * w[4 * l] + a[1] * w[4 * l + 1] + a[2] * w[4 * l + 2] + a[3] * w[4 * l + 3];
+          }
+        }
+      }
+      store_sums(p.epilogue, pixel, row, lanes, sums);
+    }
+  }
+}
+
+[[maybe_unused]] void generic_float_product(const FloatProduct& p) {
+  for (size_t row = 0; row < p.rows; row += kLanes) {
+    const float* block = p.weights + row / kLanes * p.block_floats;
+    const size_t lanes = p.rows - row < kLanes ? p.rows - row : kLanes;
+    for (size_t pixel = 0; pixel < p.count; pixel++) {
+      float sums[kLanes] = {};
+      const float* w = block;
+      for (size_t r = 0; r < p.run_count; r++) {
+        const float* a = p.a + p.pixels[pixel] + p.runs[r];
+        for (size_t k = 0; k < p.run_length; k++, w += p.k_stride) {
+          for (size_t l = 0; l < lanes; l++) sums[l] += a[k] * w[l];
+        }
+      }
+      store_floats(p.epilogue, pixel, row, lanes, sums);
+    }
+  }
+}
+
+[[maybe_unused]] void generic_depthwise(const Depthwise& p) {
+  constexpr size_t kStep = 64;
+  for (size_t row = 0; row < p.rows; row += kStep) {
+    const size_t n = p.rows - row < kStep ? p.rows - row : kStep;
+    for (size_t pixel = 0; pixel < p.count; pixel++) {
+      int32_t sums[kStep] = {};
+      const uint8_t* a = p.a + p.pixels[pixel] + row;
+      for (size_t t = 0; t < p.tap_count; t++) {
+        const uint8_t* x = a + p.taps[t];
+        const int8_t* w = p.weights + t * p.row_pitch + row;
+        for (size_t i = 0; i < n; i++) sums[i] += x[i] * w[i];
+      }
+      store_sums(p.epilogue, pixel, row, n, sums);
+    }
+  }
+}
+
+[[maybe_unused]] void generic_float_depthwise(const Depthwise& p) {
+  constexpr size_t kStep = 64;
+  for (size_t row = 0; row < p.rows; row += kStep) {
+    const size_t n = p.rows - row < kStep ? p.rows - row : kStep;
+    for (size_t pixel = 0; pixel < p.count; pixel++) {
+      float sums[kStep] = {};
+      const float* a = p.float_a + p.pixels[pixel] + row;
+      for (size_t t = 0; t < p.tap_count; t++) {
+        const float* x = a + p.taps[t];
+        const float* w = p.float_weights + t * p.row_pitch + row;
+        for (size_t i = 0; i < n; i++) sums[i] += x[i] * w[i];
+      }
+      store_floats(p.epilogue, pixel, row, n, sums);
+    }
+  }
+}
+
+[[maybe_unused]] void generic_unpack(const uint8_t* packed, size_t count, int bits, int8_t* out) {
+  unpack_codes(packed, count, bits, out);
+}
+
+/** Calls visit(offset of the first channel) for every position of a window that lies in the image. */
+template <typename Visit>
+inline void each_position(const WindowShape& w, uint32_t oy, uint32_t ox, Visit visit) {
+  for (uint32_t ky = 0; ky < w.kernel_height; ky++) {
+    const int64_t y = int64_t{oy} * w.stride_height - w.pad_top + int64_t{ky} * w.dilation_height;
+    if (y < 0 || y >= w.in_height) continue;
+    for (uint32_t kx = 0; kx < w.kernel_width; kx++) {
+      const int64_t x = int64_t{ox} * w.stride_width - w.pad_left + int64_t{kx} * w.dilation_width;
+      if (x < 0 || x >= w.in_width) continue;
+      visit(static_cast<size_t>(y * w.in_width + x) * w.channels);
+    }
+  }
+}
+
+template <typename T>
+inline void max_pool(const WindowShape& w, const T* in, T* out) {
+  for (uint32_t oy = 0; oy < w.out_height; oy++) {
+    for (uint32_t ox = 0; ox < w.out_width; ox++, out += w.channels) {
+      bool first = true;
+      each_position(w, oy, ox, [&](size_t offset) {
+        const T* from = in + offset;
+        if (first) std::memcpy(out, from, w.channels * sizeof(T));
+        else for (size_t c = 0; c < w.channels; c++) out[c] = out[c] < from[c] ? from[c] : out[c];
+        first = false;
+      });
+    }
+  }
+}
+
+void generic_max_pool(const WindowShape& w, const uint8_t* in, uint8_t* out) { max_pool(w, in, out); }
+void generic_float_max_pool(const WindowShape& w, const float* in, float* out) { max_pool(w, in, out); }
+
+void generic_avg_pool(const Pooling& p, const uint8_t* in, uint8_t* codes, float* floats) {
+  constexpr size_t kStep = 64;
+  const WindowShape& w = p.window;
+  Epilogue e = {};
+  e.low = p.low, e.high = p.high, e.out_zero = p.out_zero, e.codes = codes, e.floats = floats;
+  for (size_t pixel = 0; pixel < size_t{w.out_height} * w.out_width; pixel++) {
+    for (size_t c = 0; c < w.channels; c += kStep) {
+      const size_t n = w.channels - c < kStep ? w.channels - c : kStep;
+      int32_t sums[kStep] = {};
+      int32_t count = 0;
+      each_position(w, static_cast<uint32_t>(pixel / w.out_width), static_cast<uint32_t>(pixel % w.out_width),
+                    [&](size_t offset) {
+                      const uint8_t* from = in + offset + c;
+                      for (size_t i = 0; i < n; i++) sums[i] += from[i] - p.in_zero;
+                      count++;
+                    });
+      const float multiplier = static_cast<float>(p.ratio / count);
+      for (size_t i = 0; i < n; i++) {
+        store_value(e, pixel * w.channels + c + i, static_cast<float>(sums[i]) * multiplier);
+      }
+    }
+  }
+}
+
+void generic_float_avg_pool(const Pooling& p, const float* in, float* out) {
+  constexpr size_t kStep = 64;
+  const WindowShape& w = p.window;
+  for (size_t pixel = 0; pixel < size_t{w.out_height} * w.out_width; pixel++) {
+    for (size_t c = 0; c < w.channels; c += kStep) {
+      const size_t n = w.channels - c < kStep ? w.channels - c : kStep;
+      double sums[kStep] = {};
+      int32_t count = 0;
+      each_position(w, static_cast<uint32_t>(pixel / w.out_width), static_cast<uint32_t>(pixel % w.out_width),
+                    [&](size_t offset) {
+                      for (size_t i = 0; i < n; i++) sums[i] += static_cast<double>(in[offset + c + i]);
+                      count++;
+                    });
+      for (size_t i = 0; i < n; i++) {
+        out[pixel * w.channels + c + i] = clamped(static_cast<float>(sums[i] / count), p.low, p.high);
+      }
+    }
+  }
+}
+
+void generic_quantize(const float* in, size_t n, float inverse, int32_t zero, int32_t top, uint8_t* out) {
+  const float low = static_cast<float>(-zero), high = static_cast<float>(top);
+  for (size_t i = 0; i < n; i++) {
+    out[i] = static_cast<uint8_t>(static_cast<int32_t>(round_even(clamped(in[i] * inverse, low, high))) + zero);
+  }
+}
+
+void generic_add(const uint8_t* const* in, const int32_t* zeros, const float* multipliers, size_t operands, size_t n,
+                 const Epilogue& e) {
+  constexpr size_t kStep = 256;
+  for (size_t at = 0; at < n; at += kStep) {
+    const size_t count = n - at < kStep ? n - at : kStep;
+    float sums[kStep];
+    for (size_t o = 0; o < operands; o++) {
+      const uint8_t* x = in[o] + at;
+      const int32_t zero = zeros[o];
+      const float multiplier = multipliers[o];
+      for (size_t i = 0; i < count; i++) {
+        const float v = static_cast<float>(x[i] - zero) * multiplier;
+        sums[i] = o == 0 ? v : sums[i] + v;
+      }
+    }
+    if (e.floats) {
+      for (size_t i = 0; i < count; i++) e.floats[at + i] = clamped(sums[i], e.low, e.high);
+    } else {
+      for (size_t i = 0; i < count; i++) {
+        const float v = round_even(clamped(sums[i], e.low, e.high));
+        e.codes[at + i] = static_cast<uint8_t>(static_cast<int32_t>(v) + e.out_zero);
+      }
+    }
+  }
+}
+
+void generic_float_add(const float* const* in, size_t operands, size_t n, float low, float high, float* out) {
+  for (size_t i = 0; i < n; i++) {
+    float v = in[0][i];
+    for (size_t o = 1; o < operands; o++) v += in[o][i];
+    out[i] = clamped(v, low, high);
+  }
+}
+
+void generic_round_to_codes(float* values, size_t n, float scale, int32_t zero, int32_t top) {
+  const float inverse = 1.0f / scale;
+  const float low = static_cast<float>(-zero), high = static_cast<float>(top);
+  for (size_t i = 0; i < n; i++) values[i] = round_even(clamped(values[i] * inverse, low, high)) * scale;
+}
+
+[[maybe_unused]] void generic_from_half(const uint16_t* in, size_t n, float* out) {
+  for (size_t i = 0; i < n; i++) {
+    const uint32_t sign = static_cast<uint32_t>(in[i] & 0x8000) << 16, magnitude = in[i] & 0x7fff;
+    float v;
+    if (magnitude < 0x400) {
+      v = static_cast<float>(magnitude) * 0x1p-24f;
+      v = sign ? -v : v;
+    } else {
+      const uint32_t bits = sign | ((magnitude << 13) + (magnitude < 0x7c00 ? 0x38000000u : 0x70000000u));
+      std::memcpy(&v, &bits, 4);
+    }
+    out[i] = v;
+  }
+}
+
+/** Half to even, what overflows saturates at ±65504. */
+[[maybe_unused]] void generic_to_half(const float* in, size_t n, uint16_t* out) {
+  for (size_t i = 0; i < n; i++) {
+    const float v = clamped(in[i], -65504.0f, 65504.0f);
+    uint32_t bits;
+    std::memcpy(&bits, &v, 4);
+    const uint32_t sign = (bits >> 16) & 0x8000, mantissa = bits & 0x7fffff;
+    const int exponent = static_cast<int>((bits >> 23) & 0xff) - 127;
+    const auto rounded = [](uint32_t m, int shift) {
+      const uint32_t kept = m >> shift, rest = m & ((1u << shift) - 1), half = 1u << (shift - 1);
+      return rest > half || (rest == half && (kept & 1)) ? kept + 1 : kept;
+    };
+    if (exponent < -25) out[i] = static_cast<uint16_t>(sign);
+    else if (exponent < -14) out[i] = static_cast<uint16_t>(sign | rounded(mantissa | 0x800000, -exponent - 1));
+    else out[i] = static_cast<uint16_t>(sign | ((static_cast<uint32_t>(exponent + 15) << 10) + rounded(mantissa, 13)));
+  }
+}
+
+[[maybe_unused]] void generic_round_to_half(float* values, size_t n) {
+  uint16_t half[256];
+  for (size_t i = 0; i < n; i += 256) {
+    const size_t count = n - i < 256 ? n - i : 256;
+    generic_to_half(values + i, count, half);
+    generic_from_half(half, count, values + i);
+  }
+}
+
+inline float code_of(float w, float inverse, float low, float high) {
+  return round_even(clamped(w * inverse, low, high));
+}
+
+[[maybe_unused]] float generic_squared_error(const float* w, size_t n, float scale, int bits, float limit) {
+  const float inverse = 1.0f / scale;
+  const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
+  float lanes[16] = {};
+  float sum = 0;
+  for (size_t i = 0; i < n; i += 1024) {
+    const size_t end = n - i < 1024 ? n : i + 1024;
+    for (size_t j = i; j < end; j += 16) {
+      const size_t count = end - j < 16 ? end - j : 16;
+      for (size_t l = 0; l < count; l++) {
+        const float d = w[j + l] - code_of(w[j + l], inverse, low, high) * scale;
+        lanes[l] = lanes[l] + d * d;
+      }
+    }
+    // Lanes only grow, and float addition is monotone: once not below the limit, never below it again.
+    sum = 0;
+    for (int l = 0; l < 16; l++) sum = sum + lanes[l];
+    if (sum >= limit) break;
+  }
+  return sum;
+}
+
+[[maybe_unused]] void generic_moments(const float* w, size_t n, float scale, int bits, double* numerator,
+                                      double* denominator) {
+  const float inverse = 1.0f / scale;
+  const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
+  double numerators[16] = {}, denominators[16] = {};
+  for (size_t j = 0; j < n; j += 16) {
+    const size_t count = n - j < 16 ? n - j : 16;
+    for (size_t l = 0; l < count; l++) {
+      const double code = static_cast<double>(code_of(w[j + l], inverse, low, high));
+      numerators[l] = numerators[l] + static_cast<double>(w[j + l]) * code;
+      denominators[l] = denominators[l] + code * code;
+    }
+  }
+  *numerator = *denominator = 0;
+  for (int l = 0; l < 16; l++) {
+    *numerator = *numerator + numerators[l];
+    *denominator = *denominator + denominators[l];
+  }
+}
+
+[[maybe_unused]] void generic_codes(const float* w, size_t n, float scale, int bits, int8_t* out) {
+  const float inverse = 1.0f / scale;
+  const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
+  for (size_t i = 0; i < n; i++) {
+    out[i] = static_cast<int8_t>(static_cast<int32_t>(code_of(w[i], inverse, low, high)));
+  }
+}
+
+constexpr Kernels generic_kernels(const char* name) {
+  return {name, false, generic_product, generic_float_product, generic_depthwise, generic_float_depthwise,
+          generic_unpack, generic_max_pool, generic_float_max_pool, generic_avg_pool, generic_float_avg_pool,
+          generic_quantize, generic_add, generic_float_add, generic_round_to_codes, generic_round_to_half,
+          generic_from_half, generic_to_half, generic_squared_error, generic_moments, generic_codes};
+}

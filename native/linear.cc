@@ -1,0 +1,336 @@
+#include <algorithm>
+
+#include "execute.h"
+#include "packing.h"
+#include "windows.h"
+
+namespace bitdial {
+namespace {
+
+/** Pixels of which a step has at least so many, if need be from several images. */
+constexpr size_t kStepPixels = 128;
+/** Bytes of patches that are gathered at a time: they stay in the second cache. */
+constexpr size_t kGatherBytes = 128 * 1024;
+/** Multiplications from which an op is worth sharing among threads. */
+constexpr size_t kShareWork = 1 << 18;
+
+/** The inputs of a step: `images` images from `a` on. */
+struct Inputs {
+  const uint8_t* a;
+  size_t row, image, channels;
+};
+
+/** Part of an op's output that one thread makes. */
+struct Part {
+  size_t first_pixel, pixels, first_row, rows;
+};
+
+/** Splits pixels, or rows where pixels are few, for a team. */
+std::vector<Part> split(size_t pixels, const Linear& l, size_t team) {
+  if (team == 1 || pixels * l.rows * l.columns < kShareWork) return {{0, pixels, 0, l.rows}};
+  std::vector<Part> parts;
+  if (pixels >= 64 * team) {
+    const size_t step = std::max<size_t>(32, (pixels / (4 * team) + 7) / 8 * 8);
+    for (size_t p = 0; p < pixels; p += step) parts.push_back({p, std::min(step, pixels - p), 0, l.rows});
+  } else {
+    const size_t blocks = (l.rows + kLanes - 1) / kLanes;
+    const size_t step = std::max<size_t>(2, blocks / (8 * team) / 2 * 2) * kLanes;
+    const size_t full = l.full_blocks * kLanes;
+    for (size_t r = 0; r < full; r += step) parts.push_back({0, pixels, r, std::min(step, full - r)});
+    if (full < l.rows) parts.push_back({0, pixels, full, l.rows - full});
+  }
+  return parts;
+}
+
+Epilogue shifted(Epilogue e, size_t pixel, size_t row) {
+  const size_t at = pixel * e.pitch + row;
+  if (e.bias) e.bias += row;
+  if (e.multipliers) e.multipliers += row;
+  if (e.float_bias) e.float_bias += row;
+  if (e.residual) e.residual += at;
+  if (e.float_residual) e.float_residual += at;
+  if (e.codes) e.codes += at;
+  if (e.floats) e.floats += at;
+  return e;
+}
+
+/** The rows without blocks of their own, as signed bytes in the kernels' layout. */
+void unpack_tail(const Frame& f, const Linear& l, Scratch& scratch) {
+  const size_t rows = l.tail_rows(), count = (rows * l.columns + 63) / 64 * 64;
+  const size_t blocks = (rows + kLanes - 1) / kLanes;
+  int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(count));
+  f.kernels.unpack(f.plan.memory.data() + l.tail_at, count, l.bits, codes);
+  int8_t* tile = reinterpret_cast<int8_t*>(scratch.tile.ensure(blocks * l.groups * 64));
+  std::memset(tile, 0, blocks * l.groups * 64);
+  for (size_t r = 0; r < rows; r++) {
+    const int8_t* from = codes + r * l.columns;
+    int8_t* to = tile + r / kLanes * l.groups * 64 + r % kLanes * 4;
+    size_t c = 0;
+    for (; c + 4 <= l.columns; c += 4, to += 64) std::memcpy(to, from + c, 4);
+    if (c < l.columns) std::memcpy(to, from + c, l.columns - c);
+  }
+}
+
+/** Copies the runs of each patch side by side, rounded up to groups of four. */
+void gather(const Inputs& in, const Runs& runs, const Linear& l, const uint32_t* pixels, size_t count, uint8_t* out) {
+  const size_t pitch = 4 * l.groups;
+  for (size_t p = 0; p < count; p++, out += pitch) {
+    uint8_t* to = out;
+    for (const uint32_t start : runs.starts) {
+      std::memcpy(to, in.a + pixels[p] + start, runs.length);
+      to += runs.length;
+    }
+  }
+}
+
+class IntegerPart {
+ public:
+  IntegerPart(const Frame& f, const Op& op, const Inputs& in, const Runs& runs, const Epilogue& e, const Part& part,
+              Scratch& scratch)
+      : f_(f), l_(op.linear), in_(in), runs_(runs), e_(e), part_(part), scratch_(scratch), window_(op.window) {}
+
+  void run() {
+    has_tail_ = part_.first_row + part_.rows > l_.full_blocks * kLanes;
+    if (!l_.gathered) {
+      std::vector<uint32_t>& pixels = scratch_.pixels;
+      starts(0, part_.pixels, pixels);
+      return products({in_.a, pixels.data(), part_.pixels, runs_.starts.data(), runs_.starts.size(), runs_.length / 4},
+                      part_.first_pixel);
+    }
+    const size_t pitch = 4 * l_.groups;
+    const size_t step = std::max<size_t>(8, kGatherBytes / pitch / 8 * 8);
+    uint8_t* patches = scratch_.gathered.ensure(std::min(step, part_.pixels) * pitch);
+    const uint32_t zero = 0;
+    for (size_t p = 0; p < part_.pixels; p += step) {
+      const size_t count = std::min(step, part_.pixels - p);
+      std::vector<uint32_t>& pixels = scratch_.pixels;
+      starts(p, count, pixels);
+      gather(in_, runs_, l_, pixels.data(), count, patches);
+      for (size_t i = 0; i < count; i++) pixels[i] = static_cast<uint32_t>(i * pitch);
+      products({patches, pixels.data(), count, &zero, 1, l_.groups}, part_.first_pixel + p);
+    }
+  }
+
+ private:
+  struct Patches {
+    const uint8_t* a;
+    const uint32_t* pixels;
+    size_t count;
+    const uint32_t* runs;
+    size_t run_count, run_groups;
+  };
+
+  void starts(size_t first, size_t count, std::vector<uint32_t>& out) const {
+    pixel_starts(window_, in_.row, in_.image, in_.channels, part_.first_pixel + first, count, out);
+  }
+
+  void products(const Patches& x, size_t pixel) {
+    Product p = {x.a, x.pixels, x.count, x.runs, x.run_count, x.run_groups, nullptr, l_.bits, l_.block_bytes, 0,
+                 l_.wide, {}};
+    const size_t full = l_.full_blocks * kLanes, end = part_.first_row + part_.rows;
+    const size_t full_end = std::min(end, full);
+    const uint8_t* weights = f_.plan.memory.data() + l_.full_at;
+    const bool direct = l_.bits == 8 || f_.kernels.packed_weights;
+    const size_t step = direct ? SIZE_MAX : 2 * kLanes;
+    for (size_t row = part_.first_row; row < full_end;) {
+      p.rows = std::min(step, full_end - row);
+      p.weights = weights + row / kLanes * l_.block_bytes;
+      if (!direct) {
+        const size_t blocks = p.rows / kLanes, codes = l_.groups * 64;
+        uint8_t* tile = scratch_.unpacked.ensure(2 * codes);
+        for (size_t b = 0; b < blocks; b++) {
+          f_.kernels.unpack(p.weights + b * l_.block_bytes, codes, l_.bits, reinterpret_cast<int8_t*>(tile) + b * codes);
+        }
+        p.weights = tile;
+        p.bits = 8;
+        p.block_bytes = codes;
+      }
+      p.epilogue = shifted(e_, pixel, row);
+      f_.kernels.product(p);
+      row += p.rows;
+    }
+    if (!has_tail_) return;
+    unpack_tail(f_, l_, scratch_);
+    p.weights = scratch_.tile.data();
+    p.bits = 8;
+    p.block_bytes = l_.groups * 64;
+    p.rows = l_.tail_rows();
+    p.epilogue = shifted(e_, pixel, full);
+    f_.kernels.product(p);
+  }
+
+  const Frame& f_;
+  const Linear& l_;
+  const Inputs& in_;
+  const Runs& runs_;
+  const Epilogue& e_;
+  const Part& part_;
+  Scratch& scratch_;
+  const WindowShape& window_;
+  bool has_tail_ = false;
+};
+
+void float_part(const Frame& f, const Op& op, const Inputs& in, const Runs& runs, const Epilogue& e, const Part& part,
+                Scratch& scratch) {
+  const Linear& l = op.linear;
+  pixel_starts(op.window, in.row, in.image, in.channels, part.first_pixel, part.pixels, scratch.pixels);
+  FloatProduct p = {reinterpret_cast<const float*>(in.a), scratch.pixels.data(), part.pixels, runs.starts.data(),
+                    runs.starts.size(), runs.length, nullptr, kLanes * l.columns, kLanes, 0, {}};
+  const size_t full = l.full_blocks * kLanes, end = part.first_row + part.rows;
+  const size_t step = l.bits == 32 ? SIZE_MAX : 2 * kLanes;
+  for (size_t row = part.first_row; row < end;) {
+    const bool tail = row >= full;
+    p.rows = tail ? end - row : std::min(step, std::min(end, full) - row);
+    p.k_stride = tail ? p.rows : kLanes;
+    if (l.bits == 32) {
+      p.weights = f.plan.memory.as<float>(tail ? l.tail_at : l.full_at + row / kLanes * l.block_bytes);
+    } else {
+      float* decoded = reinterpret_cast<float*>(scratch.tile.ensure(4 * (p.rows + kLanes) * l.columns));
+      decode_floats(f.plan, f.kernels, op, row, p.rows, scratch, decoded);
+      p.weights = decoded;
+    }
+    p.epilogue = shifted(e, part.first_pixel, row);
+    f.kernels.float_product(p);
+    row += p.rows;
+  }
+}
+
+}  // namespace
+
+void decode_floats(const Plan& plan, const Kernels& kernels, const Op& op, size_t first_row, size_t rows,
+                   Scratch& scratch, float* out) {
+  const Linear& l = op.linear;
+  const size_t lanes = op.kind == Kind::depthwise ? l.rows : kLanes;
+  const float* scales = plan.memory.as<float>(l.scales_at);
+  for (size_t row = first_row; row < first_row + rows; row += lanes) {
+    const size_t block = row / lanes, n = std::min(lanes, l.rows - row), count = n * l.columns;
+    const uint8_t* from = plan.memory.data() + (block < l.full_blocks ? l.full_at + block * l.block_bytes : l.tail_at);
+    if (l.bits == 32) {
+      std::memcpy(out, from, 4 * count);
+    } else if (l.bits == 16) {
+      kernels.from_half(reinterpret_cast<const uint16_t*>(from), count, out);
+    } else {
+      const size_t rounded = (count + 63) / 64 * 64;
+      int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(rounded));
+      kernels.unpack(from, rounded, l.bits, codes);
+      for (size_t c = 0, i = 0; c < l.columns; c++) {
+        for (size_t r = 0; r < n; r++, i++) out[i] = static_cast<float>(codes[i]) * scales[row + r];
+      }
+    }
+    out += count;
+  }
+}
+
+Padded pad_images(const WindowShape& w, const uint8_t* images, size_t count, size_t element, uint8_t fill,
+                  uint32_t multiplier, Memory& scratch) {
+  const size_t height = span_height(w), width = span_width(w);
+  const size_t channels = size_t{w.channels} * multiplier;
+  const size_t in_row = size_t{w.in_width} * w.channels * element, in_image = in_row * w.in_height;
+  if (multiplier == 1 && w.pad_top == 0 && w.pad_left == 0 && height <= w.in_height && width <= w.in_width) {
+    return {images, in_row / element, in_image / element};
+  }
+  const size_t pixel = channels * element, row = width * pixel;
+  uint8_t* to = scratch.ensure(count * height * row);
+  const size_t left = std::min<size_t>(w.pad_left, width) * pixel;
+  const size_t inside = w.pad_left >= width ? 0 : std::min<size_t>(w.in_width, width - w.pad_left);
+  for (size_t n = 0; n < count; n++, images += in_image) {
+    for (size_t y = 0; y < height; y++, to += row) {
+      if (y < w.pad_top || y - w.pad_top >= w.in_height) {
+        std::memset(to, fill, row);
+        continue;
+      }
+      const uint8_t* from = images + (y - w.pad_top) * in_row;
+      std::memset(to, fill, left);
+      if (multiplier == 1) {
+        std::memcpy(to + left, from, inside * pixel);
+      } else {
+        uint8_t* at = to + left;
+        for (size_t c = 0; c < inside * w.channels; c++, from += element) {
+          for (uint32_t m = 0; m < multiplier; m++, at += element) std::memcpy(at, from, element);
+        }
+      }
+      std::memset(to + left + inside * pixel, fill, row - left - inside * pixel);
+    }
+  }
+  return {scratch.data(), row / element, height * row / element};
+}
+
+void run_linear(const Frame& f, const Op& op) {
+  const Tensor &in = f.plan.tensors[op.inputs[0]], &out = f.plan.tensors[op.output];
+  const Linear& l = op.linear;
+  const size_t element = f.plan.is_float ? 4 : 1;
+  const uint8_t* a = f.bytes(op.inputs[0]);
+  const Epilogue e = f.epilogue(op);
+  const bool dense = op.kind == Kind::dense;
+  const size_t per_image = dense ? 1 : size_t{out.height} * out.width;
+  const size_t step = std::min(f.images, (kStepPixels + per_image - 1) / per_image);
+  for (size_t n = 0; n < f.images; n += step) {
+    const size_t images = std::min(step, f.images - n), pixels = images * per_image;
+    const uint8_t* first = a + n * in.elements * element;
+    Inputs inputs = {first, 0, in.elements, in.channels};
+    Runs runs = {{0}, l.columns};
+    if (!dense) {
+      const uint8_t fill = f.plan.is_float ? 0 : static_cast<uint8_t>(in.zero);
+      const Padded padded = pad_images(op.window, first, images, element, fill, 1, f.scratch.padded);
+      inputs = {padded.data, padded.row, padded.image, in.channels};
+      runs = runs_of(op.window, padded.row, in.channels);
+    }
+    const Epilogue step_epilogue = shifted(e, n * per_image, 0);
+    const std::vector<Part> parts = split(pixels, l, f.team.size());
+    f.team.parallel(parts.size(), [&](size_t i, Scratch& scratch) {
+      if (f.plan.is_float) float_part(f, op, inputs, runs, step_epilogue, parts[i], scratch);
+      else IntegerPart(f, op, inputs, runs, step_epilogue, parts[i], scratch).run();
+    });
+  }
+}
+
+void run_depthwise(const Frame& f, const Op& op) {
+  const Tensor &in = f.plan.tensors[op.inputs[0]], &out = f.plan.tensors[op.output];
+  const Linear& l = op.linear;
+  const size_t element = f.plan.is_float ? 4 : 1, per_image = size_t{out.height} * out.width;
+  Scratch& s = f.scratch;
+  const size_t count = l.rows * l.columns;
+  Depthwise p = {};
+  if (f.plan.is_float) {
+    float* decoded = reinterpret_cast<float*>(s.tile.ensure(4 * count));
+    decode_floats(f.plan, f.kernels, op, 0, l.rows, s, decoded);
+    p.float_weights = decoded;
+  } else {
+    const size_t rounded = (count + 63) / 64 * 64;
+    int8_t* codes = reinterpret_cast<int8_t*>(s.tile.ensure(rounded));
+    f.kernels.unpack(f.plan.memory.data() + l.tail_at, rounded, l.bits, codes);
+    p.weights = codes;
+  }
+  p.row_pitch = p.rows = l.rows;
+  const Epilogue e = f.epilogue(op);
+  const uint8_t fill = f.plan.is_float ? 0 : static_cast<uint8_t>(in.zero);
+  std::vector<uint32_t> taps;
+  for (size_t n = 0; n < f.images; n++) {
+    const uint8_t* image = f.bytes(op.inputs[0]) + n * in.elements * element;
+    const Padded padded = pad_images(op.window, image, 1, element, fill, op.channel_multiplier, s.padded);
+    pixel_starts(op.window, padded.row, padded.image, l.rows, 0, per_image, s.pixels);
+    taps.clear();
+    for (size_t ky = 0; ky < op.window.kernel_height; ky++) {
+      for (size_t kx = 0; kx < op.window.kernel_width; kx++) {
+        taps.push_back(static_cast<uint32_t>(ky * op.window.dilation_height * padded.row +
+                                             kx * op.window.dilation_width * l.rows));
+      }
+    }
+    p.a = padded.data;
+    p.float_a = reinterpret_cast<const float*>(padded.data);
+    p.taps = taps.data();
+    p.tap_count = taps.size();
+    const size_t units = count * per_image < kShareWork ? 1 : std::min(per_image, 2 * f.team.size());
+    const size_t step = (per_image + units - 1) / units;
+    f.team.parallel((per_image + step - 1) / step, [&](size_t i, Scratch&) {
+      Depthwise part = p;
+      part.pixels = s.pixels.data() + i * step;
+      part.count = std::min(step, per_image - i * step);
+      part.epilogue = shifted(e, n * per_image + i * step, 0);
+      if (f.plan.is_float) f.kernels.float_depthwise(part);
+      else f.kernels.depthwise(part);
+    });
+  }
+}
+
+}  // namespace bitdial

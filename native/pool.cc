@@ -1,0 +1,143 @@
+#include "pool.h"
+
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace bitdial {
+namespace {
+
+inline void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/** Looks again and again for a while, then lets other threads run in between. */
+class Spin {
+ public:
+  void wait() {
+    if (++rounds_ < 4000) relax();
+    else std::this_thread::yield();
+  }
+  void reset() { rounds_ = 0; }
+
+ private:
+  int rounds_ = 0;
+};
+
+constexpr uint64_t kField = (uint64_t{1} << 20) - 1;
+
+}  // namespace
+
+Pool::Pool(size_t threads) {
+  for (size_t i = 0; i < threads; i++) workers_.push_back(std::unique_ptr<Worker>(new Worker{*this, {}}));
+  for (auto& worker : workers_) threads_.emplace_back([this, w = worker.get()] { loop(*w); });
+}
+
+void Pool::push(Task task, bool help) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    queue_.push_back({std::move(task), help});
+    if (!help) waiting_.fetch_add(1, std::memory_order_relaxed);
+  }
+  ready_.notify_one();
+}
+
+void Pool::join() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ending_ = true;
+  }
+  ready_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Pool::loop(Worker& worker) {
+  for (;;) {
+    Entry next;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      ready_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      next = std::move(queue_.front());
+      queue_.pop_front();
+      if (!next.help) waiting_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    next.task(worker);
+    worker.scratch.trim();
+  }
+}
+
+/**
+ * One word says which units are to be had: epoch, how many units, the next one. Whoever moves the word on by one has
+ * that unit, and the leader waits for it, so `work` stays what it is while a unit is out.
+ *
+ *     word: epoch (24 bits) | units (20) | next (20)
+ */
+struct Helpers::Shared {
+  std::atomic<uint64_t> word{0};
+  std::atomic<size_t> done{0};
+  std::atomic<bool> finished{false};
+  const std::function<void(size_t, Scratch&)>* work = nullptr;
+  std::mutex mutex;
+  std::exception_ptr error;
+
+  /** Does one unit if there is one. */
+  bool step(Scratch& scratch) {
+    uint64_t seen = word.load(std::memory_order_acquire);
+    do {
+      if ((seen & kField) >= ((seen >> 20) & kField)) return false;
+    } while (!word.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel));
+    try {
+      (*work)(static_cast<size_t>(seen & kField), scratch);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      error = std::current_exception();
+    }
+    done.fetch_add(1, std::memory_order_acq_rel);
+    return true;
+  }
+};
+
+Helpers::Helpers(Worker& leader) : leader_(leader), size_(1), shared_(std::make_shared<Shared>()) {
+  Pool& pool = leader.pool;
+  if (pool.waiting() > 0) return;
+  size_ = pool.threads();
+  for (size_t i = 1; i < size_; i++) {
+    pool.submit_help([shared = shared_](Worker& worker) {
+      Spin spin;
+      while (!shared->finished.load(std::memory_order_acquire)) {
+        if (shared->step(worker.scratch)) spin.reset();
+        else if (worker.pool.waiting() > 0) return;
+        else spin.wait();
+      }
+    });
+  }
+}
+
+Helpers::~Helpers() { shared_->finished.store(true, std::memory_order_release); }
+
+void Helpers::parallel(size_t units, const std::function<void(size_t, Scratch&)>& work) {
+  if (size_ == 1 || units == 1 || units > kField) {
+    for (size_t i = 0; i < units; i++) work(i, leader_.scratch);
+    return;
+  }
+  Shared& s = *shared_;
+  s.work = &work;
+  s.done.store(0, std::memory_order_relaxed);
+  const uint64_t epoch = (s.word.load(std::memory_order_relaxed) >> 40) + 1;
+  s.word.store(epoch << 40 | static_cast<uint64_t>(units) << 20, std::memory_order_release);
+  while (s.step(leader_.scratch)) {
+  }
+  Spin spin;
+  while (s.done.load(std::memory_order_acquire) < units) spin.wait();
+  if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
+}
+
+}  // namespace bitdial

@@ -1,0 +1,242 @@
+#include "quantize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "packing.h"
+
+namespace bitdial {
+namespace {
+
+/** How the least-error search walks (src/quantize/scales.ts). */
+struct Walk {
+  int steps;
+  double factor;
+};
+constexpr Walk kWalks[] = {{24, 0.9}, {24, 0.93}, {20, 0.95}, {16, 0.96}, {12, 0.97}, {12, 0.98}, {12, 0.988}};
+constexpr int kBothSignsUpTo = 4;
+constexpr double kBiasLimit = 1073741824.0;
+constexpr double kSumLimit = 2147483647.0;
+
+float min_max_scale(float least, float greatest, int bits, int sign) {
+  const double low = sign > 0 ? least : -greatest, high = sign > 0 ? greatest : -least;
+  const double top = (1 << (bits - 1)) - 1;
+  return static_cast<float>(sign * std::max(high / top, -low / (top + 1)));
+}
+
+float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule rule) {
+  float low[16] = {}, high[16] = {};
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (size_t l = 0; l < 16; l++) {
+      low[l] = w[i + l] < low[l] ? w[i + l] : low[l];
+      high[l] = w[i + l] > high[l] ? w[i + l] : high[l];
+    }
+  }
+  for (; i < n; i++) {
+    low[0] = std::min(low[0], w[i]);
+    high[0] = std::max(high[0], w[i]);
+  }
+  const float least = *std::min_element(low, low + 16), greatest = *std::max_element(high, high + 16);
+  const float plus = min_max_scale(least, greatest, bits, 1), minus = min_max_scale(least, greatest, bits, -1);
+  if (plus < 1e-30 || -minus < 1e-30) return 1;
+  const float natural = -minus < plus ? minus : plus;
+  if (rule == Rule::min_max) return natural;
+  const auto [steps, factor] = kWalks[bits - 2];
+  float best = natural;
+  float error = k.squared_error(w, n, natural, bits, std::numeric_limits<float>::infinity());
+  const auto consider = [&](float scale) {
+    const float e = k.squared_error(w, n, scale, bits, error);
+    if (e < error) {
+      error = e;
+      best = scale;
+    }
+  };
+  for (int sign = 0; sign < (bits <= kBothSignsUpTo ? 2 : 1); sign++) {
+    const float start = sign == 0 ? natural : natural == plus ? minus : plus;
+    double scale = start;
+    for (int step = 0; step < steps; step++, scale *= factor) {
+      // The natural scale itself has been tried.
+      if (sign > 0 || step > 0) consider(static_cast<float>(scale));
+    }
+  }
+  for (int round = 0; round < 2; round++) {
+    double numerator, denominator;
+    k.moments(w, n, best, bits, &numerator, &denominator);
+    const float refined = denominator == 0 ? best : static_cast<float>(numerator / denominator);
+    if (refined == best) break;
+    consider(refined);
+  }
+  return best;
+}
+
+/** Floats of a unit, folded: rows × pitch, and the bias of each row. */
+struct Folded {
+  size_t pitch;
+  std::vector<float> kernel, bias;
+  const float* row(size_t r) const { return kernel.data() + r * pitch; }
+};
+
+/** w·γ/√(σ² + ε) and β + (b - μ)·γ/√(σ² + ε) in float64, rounded once (src/quantize/fold.ts). */
+void fold(const Op& op, const std::vector<Source>& sources, const QuantizeUnit& unit, Folded& out) {
+  const LinearSource& s = op.source;
+  const auto at = [&](int source, size_t row, double otherwise) {
+    return source < 0 ? otherwise : static_cast<double>(sources[static_cast<size_t>(source)].data[row]);
+  };
+  const size_t rows = op.linear.rows, columns = op.linear.columns;
+  // Off the power of two, or the rows would share cache sets.
+  out.pitch = (columns + 15) / 16 * 16 + 16;
+  out.kernel.resize(unit.rows * out.pitch);
+  out.bias.resize(unit.rows);
+  std::vector<double> scale(unit.rows, 1.0);
+  for (size_t r = 0; r < unit.rows; r++) {
+    const size_t row = unit.first_row + r;
+    double shift = 0;
+    if (s.mean >= 0) {
+      scale[r] = at(s.gamma, row, 1) / std::sqrt(at(s.variance, row, 0) + s.epsilon);
+      shift = at(s.beta, row, 0) - at(s.mean, row, 0) * scale[r];
+    }
+    if (s.affine) {
+      out.kernel[r * out.pitch] = static_cast<float>(scale[r]);
+      out.bias[r] = static_cast<float>(shift);
+    } else {
+      out.bias[r] = static_cast<float>(at(s.bias, row, 0) * scale[r] + shift);
+    }
+  }
+  bool finite = true;
+  for (const float b : out.bias) finite = finite && std::isfinite(b);
+  if (!s.affine) {
+    const float* from = sources[static_cast<size_t>(s.kernel)].data + unit.first_row;
+    std::vector<float> unsound(unit.rows, 0.0f);
+    for (size_t c = 0; c < columns; c++, from += rows) {
+      float* to = out.kernel.data() + c;
+      for (size_t r = 0; r < unit.rows; r++) {
+        to[r * out.pitch] = static_cast<float>(static_cast<double>(from[r]) * scale[r]);
+        unsound[r] += from[r] * 0.0f;
+      }
+    }
+    for (const float v : unsound) finite = finite && v == 0.0f;
+  }
+  if (!finite) throw LayerError(unit.op, "expected finite weights, got one that is not");
+}
+
+/** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. */
+void code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
+                  const Folded& folded, std::vector<int8_t>& codes) {
+  const Op& op = plan.ops[unit.op];
+  const Linear& l = op.linear;
+  const Tensor &in = plan.tensors[op.inputs[0]], &out = plan.tensors[op.output];
+  const double in_scale = static_cast<double>(in.scale);
+  const double out_scale = out.storage == Storage::codes ? static_cast<double>(out.scale) : 1.0;
+  const double largest = std::max(in.zero, (1 << in.bits) - 1 - in.zero);
+  int32_t* bias = plan.memory.as<int32_t>(l.bias_at) + unit.first_row;
+  float* multipliers = plan.memory.as<float>(l.scales_at) + unit.first_row;
+  for (size_t r = 0; r < unit.rows; r++) {
+    float scale = op.source.rule == Rule::given
+                      ? sources[static_cast<size_t>(op.source.scales)].data[unit.first_row + r]
+                      : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule);
+    const double b = static_cast<double>(folded.bias[r]);
+    const float least = static_cast<float>(std::fabs(b) / (in_scale * kBiasLimit));
+    if (std::fabs(scale) < least) scale = scale < 0 ? -least : least;
+    int8_t* row = codes.data() + r * l.columns;
+    k.codes(folded.row(r), l.columns, scale, l.bits, row);
+    int64_t sum = 0, size = 0;
+    for (size_t c = 0; c < l.columns; c++) {
+      sum += row[c];
+      size += std::abs(row[c]);
+    }
+    const double step = in_scale * static_cast<double>(scale);
+    const double rounded = std::nearbyint(b / step);
+    if (!(std::fabs(rounded) + static_cast<double>(size) * largest <= kSumLimit)) {
+      throw LayerError(unit.op, std::to_string(l.columns) + " inputs could overflow the 32-bit accumulator");
+    }
+    // What the zero point adds to every sum; modulo 2^32, as the sums are.
+    const uint32_t zero = static_cast<uint32_t>(static_cast<uint64_t>(sum * in.zero));
+    bias[r] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<int32_t>(rounded)) - zero);
+    multipliers[r] = static_cast<float>(step / out_scale);
+  }
+}
+
+/** [row][columns] to [columns][rows]. */
+template <typename T>
+void transpose(const T* from, size_t rows, size_t columns, size_t pitch, T* to) {
+  for (size_t r = 0; r < rows; r++) {
+    for (size_t c = 0; c < columns; c++) to[c * rows + r] = from[r * pitch + c];
+  }
+}
+
+void pack_integer(const Plan& plan, const QuantizeUnit& unit, const std::vector<int8_t>& codes) {
+  const Op& op = plan.ops[unit.op];
+  const Linear& l = op.linear;
+  if (op.kind == Kind::depthwise) {
+    std::vector<int8_t> turned(codes.size());
+    transpose(codes.data(), l.rows, l.columns, l.columns, turned.data());
+    pack_codes(turned.data(), turned.size(), l.bits, plan.memory.data() + l.tail_at);
+    return;
+  }
+  const size_t block = unit.first_row / kLanes;
+  if (block >= l.full_blocks) {
+    const size_t first = (unit.first_row - l.full_blocks * kLanes) * l.columns;
+    pack_codes(codes.data(), codes.size(), l.bits, plan.memory.data() + l.tail_at + first * l.bits / 8);
+    return;
+  }
+  uint8_t* out = plan.memory.data() + l.full_at + block * l.block_bytes;
+  for (size_t g = 0; g < l.groups; g++) {
+    int8_t group[64] = {};
+    const size_t n = std::min<size_t>(4, l.columns - 4 * g);
+    for (size_t r = 0; r < kLanes; r++) std::memcpy(group + 4 * r, codes.data() + r * l.columns + 4 * g, n);
+    pack_codes(group, 64, l.bits, out + g * 8 * static_cast<size_t>(l.bits));
+  }
+}
+
+void store_float(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
+                 const Folded& folded) {
+  const Op& op = plan.ops[unit.op];
+  const Linear& l = op.linear;
+  std::copy(folded.bias.begin(), folded.bias.end(), plan.memory.as<float>(l.bias_at) + unit.first_row);
+  const size_t lanes = op.kind == Kind::depthwise ? l.rows : kLanes;
+  const size_t block = unit.first_row / lanes;
+  uint8_t* out = plan.memory.data() + (block < l.full_blocks ? l.full_at + block * l.block_bytes : l.tail_at);
+  const size_t count = unit.rows * l.columns;
+  if (l.bits > 8) {
+    std::vector<float> turned(count);
+    transpose(folded.kernel.data(), unit.rows, l.columns, folded.pitch, turned.data());
+    if (l.bits == 32) std::memcpy(out, turned.data(), 4 * count);
+    else k.to_half(turned.data(), count, reinterpret_cast<uint16_t*>(out));
+    return;
+  }
+  std::vector<int8_t> codes(count), turned(count);
+  float* scales = plan.memory.as<float>(l.scales_at) + unit.first_row;
+  for (size_t r = 0; r < unit.rows; r++) {
+    scales[r] = op.source.rule == Rule::given
+                    ? sources[static_cast<size_t>(op.source.scales)].data[unit.first_row + r]
+                    : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule);
+    k.codes(folded.row(r), l.columns, scales[r], l.bits, codes.data() + r * l.columns);
+  }
+  transpose(codes.data(), unit.rows, l.columns, l.columns, turned.data());
+  pack_codes(turned.data(), count, l.bits, out);
+}
+
+}  // namespace
+
+std::vector<QuantizeUnit> quantize_units(const Plan& plan) {
+  std::vector<QuantizeUnit> units;
+  for (size_t i = 0; i < plan.ops.size(); i++) {
+    const size_t rows = plan.ops[i].linear.rows;
+    const size_t step = plan.ops[i].kind == Kind::depthwise ? rows : kLanes;
+    for (size_t row = 0; row < rows; row += step) units.push_back({i, row, std::min(step, rows - row)});
+  }
+  return units;
+}
+
+void quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit) {
+  Folded folded;
+  fold(plan.ops[unit.op], sources, unit, folded);
+  if (plan.is_float) return store_float(plan, kernels, sources, unit, folded);
+  std::vector<int8_t> codes(unit.rows * plan.ops[unit.op].linear.columns);
+  code_integer(plan, kernels, sources, unit, folded, codes);
+  pack_integer(plan, unit, codes);
+}
+
+}  // namespace bitdial

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <vector>
+
+#include "plan.h"
+
+namespace bitdial {
+
+/** Weights that cannot be quantised: which op, and why. */
+struct LayerError : std::runtime_error {
+  LayerError(size_t op_index, const std::string& what) : std::runtime_error(what), op(op_index) {}
+  size_t op;
+};
+
+/** Rows of one op that are quantised together. */
+struct QuantizeUnit {
+  size_t op, first_row, rows;
+};
+std::vector<QuantizeUnit> quantize_units(const Plan& plan);
+
+/**
+ * Folds, finds scales, codes and packs some rows, as src/quantize does, bit for bit. Units write to places of their own,
+ * so they may run on different threads.
+ * @throws LayerError where a weight is not finite or a sum could leave int32
+ */
+void quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit);
+
+/** What a plan holds for an op, for tests: codes or values [row][column], bias, multipliers or scales. */
+struct Inspection {
+  std::vector<float> weights, bias, scales;
+};
+Inspection inspect(const Plan& plan, const Kernels& kernels, size_t op);
+
+}  // namespace bitdial

@@ -1,0 +1,50 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { PROJECT_ROOT } from '../config.js';
+
+/** native/addon.cc, as JavaScript sees it. */
+export interface NativeLibrary {
+  Engine: new (threads: number, isa: string) => NativePool;
+  /** Instruction sets that this build and this processor have, the fastest first. */
+  isas(): string[];
+  /** Bytes that all plans of the process hold. */
+  planBytes(): number;
+}
+
+/** Floats in memory, or a stretch of the file: byte offset, and length in numbers. */
+export type NativeSource = Float32Array | [number, number];
+
+/** The thread pool and the plans it runs. */
+export interface NativePool {
+  readonly isa: string;
+  readonly threads: number;
+  /** @param path file that the stretches among the sources mean; empty where there are none */
+  build(words: Float64Array, sources: NativeSource[], path: string): Promise<{ id: number; bytes: number; ms: number }>;
+  run(id: number, input: Float32Array, batch: number): Promise<NativeResult>;
+  release(id: number): void;
+  /** What a plan holds for an op: codes or values [row, column], bias, multipliers or scales; for tests. */
+  inspect(id: number, op: number): { weights: Float32Array; bias: Float32Array; scales: Float32Array };
+  close(): void;
+}
+
+export interface NativeResult {
+  logits: Float32Array;
+  queueMs: number;
+  computeMs: number;
+}
+
+/** Where `npm run build:native` puts it; BITDIAL_ADDON names another file, for sanitizers. */
+export function libraryPath(): string {
+  return process.env.BITDIAL_ADDON || join(PROJECT_ROOT, 'native/build/Release/bitdial.node');
+}
+
+/**
+ * Loads the addon.
+ * @throws Error that says why not, in one line
+ */
+export function loadLibrary(): NativeLibrary {
+  const path = libraryPath();
+  if (!existsSync(path)) throw new Error(`${path} does not exist`);
+  return createRequire(import.meta.url)(path) as NativeLibrary;
+}

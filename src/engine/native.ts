@@ -1,0 +1,104 @@
+import { availableParallelism } from 'node:os';
+import { ServiceError } from '../errors.js';
+import { fuseGraph } from '../quantize/fuse.js';
+import type { Precision } from '../quantize/precision.js';
+import type { Engine, RunResult, Variant, VariantSource } from './engine.js';
+import { givenScales } from './given-scales.js';
+import { loadLibrary, type NativePool, type NativeSource } from './native-library.js';
+import { type Description, describe } from './native-plan.js';
+import { heldWeights, mappedWeights, type NativeWeights } from './native-weights.js';
+
+export interface NativeOptions {
+  /** 0: one for each core. */
+  threads?: number;
+  /** Instruction set, as {@link NativeLibrary.isas} names them; the environment's BITDIAL_ISA, or else the fastest. */
+  isa?: string;
+}
+
+interface NativeVariant extends Variant {
+  id: number;
+}
+
+/**
+ * The fast engine: native/ builds variants and runs them on a thread pool of its own. Results are those of the reference
+ * engine, bit for bit for integer plans. Nothing of a variant is resident here but what `memoryBytes` says.
+ */
+export class NativeEngine implements Engine {
+  readonly name: string;
+  readonly #pool: NativePool;
+  readonly #running = new Set<Promise<unknown>>();
+  #closed = false;
+
+  private constructor(pool: NativePool) {
+    this.#pool = pool;
+    this.name = `native-${pool.isa}`;
+  }
+
+  /** @throws Error where the addon is not built or does not load, or has no such instruction set */
+  static async create({ threads = 0, isa }: NativeOptions = {}): Promise<NativeEngine> {
+    const { Engine: Pool } = loadLibrary();
+    return new NativeEngine(new Pool(threads || availableParallelism(), isa ?? process.env.BITDIAL_ISA ?? ''));
+  }
+
+  async build(source: VariantSource, precision: Precision): Promise<Variant> {
+    this.#checkOpen();
+    const began = performance.now();
+    const description = describe(fuseGraph(source.graph), source.manifest, precision);
+    const weights = (await mappedWeights(source.folder)) ?? heldWeights(await source.readWeights());
+    const scales = description.given.length === 0 ? [] : await givenScales(source, precision);
+    this.#checkOpen();
+    const { id, bytes } = await this.#track(this.#submit(description, weights, scales));
+    const { plan } = description;
+    const buildMs = performance.now() - began;
+    const variant: NativeVariant = { plan, precision, memoryBytes: bytes, buildMs, engine: this.name, id };
+    return variant;
+  }
+
+  async run(variant: Variant, input: Float32Array, batch: number): Promise<RunResult> {
+    this.#checkOpen();
+    return this.#track(this.#pool.run((variant as NativeVariant).id, input, batch));
+  }
+
+  release(variant: Variant): void {
+    this.#pool.release((variant as NativeVariant).id);
+  }
+
+  /** Waits for what runs, then ends the threads. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.allSettled(this.#running);
+    this.#pool.close();
+  }
+
+  /** For tests: what the variant holds for an op. */
+  inspect(variant: Variant, op: number) {
+    return this.#pool.inspect((variant as NativeVariant).id, op);
+  }
+
+  async #submit({ words, sources, layers }: Description, weights: NativeWeights, scales: Float32Array[]) {
+    const found = sources.map((name): NativeSource => {
+      const at = weights.get(name);
+      if (!at) throw new ServiceError('bad_model', `weights: expected a tensor named ${name}, found none`);
+      return at;
+    });
+    try {
+      return await this.#pool.build(words, [...found, ...scales], weights.path);
+    } catch (error) {
+      const { op, message } = error as Error & { op?: number };
+      if (op === undefined) throw error;
+      throw new ServiceError('bad_model', `${layers[op]}: ${message}`);
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new Error('the engine is closed');
+  }
+
+  #track<T>(promise: Promise<T>): Promise<T> {
+    this.#running.add(promise);
+    const done = () => this.#running.delete(promise);
+    promise.then(done, done);
+    return promise;
+  }
+}
