@@ -50,6 +50,8 @@ struct Product {
   size_t block_bytes;
   /** Output channels; the last block may have fewer than 16. */
   size_t rows;
+  /** Room for two blocks as signed bytes, where weights are packed. */
+  uint8_t* unpacked;
   /** True where two products of a code and an input could leave int16. */
   bool wide;
   Epilogue epilogue;

@@ -126,18 +126,19 @@ class IntegerPart {
 
   void products(const Patches& x, size_t pixel) {
     Product p = {x.a, x.pixels, x.count, x.runs, x.run_count, x.run_groups, nullptr, l_.bits, l_.block_bytes, 0,
-                 l_.wide, {}};
+                 nullptr, l_.wide, {}};
     const size_t full = l_.full_blocks * kLanes, end = part_.first_row + part_.rows;
     const size_t full_end = std::min(end, full);
     const uint8_t* weights = f_.plan.memory.data() + l_.full_at;
     const bool direct = l_.bits == 8 || f_.kernels.packed_weights;
     const size_t step = direct ? SIZE_MAX : 2 * kLanes;
+    if (l_.bits < 8) p.unpacked = scratch_.unpacked.ensure(2 * 64 * l_.groups);
     for (size_t row = part_.first_row; row < full_end;) {
       p.rows = std::min(step, full_end - row);
       p.weights = weights + row / kLanes * l_.block_bytes;
       if (!direct) {
         const size_t blocks = p.rows / kLanes, codes = l_.groups * 64;
-        uint8_t* tile = scratch_.unpacked.ensure(2 * codes);
+        uint8_t* tile = p.unpacked;
         for (size_t b = 0; b < blocks; b++) {
           f_.kernels.unpack(p.weights + b * l_.block_bytes, codes, l_.bits, reinterpret_cast<int8_t*>(tile) + b * codes);
         }
