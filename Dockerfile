@@ -13,30 +13,37 @@ RUN npx tsc -p tsconfig.json --rootDir . --incremental false
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
-# On a CPU the trainer runs on wasm: the CUDA package would only fill the image.
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
-    && rm -rf node_modules/@tensorflow/tfjs-node-gpu
+# On a CPU the trainer runs on wasm: the CUDA package and what it alone brings would only fill the image.
+RUN npm pkg delete optionalDependencies.@tensorflow/tfjs-node-gpu \
+    && npm install --omit=dev --ignore-scripts --no-audit --no-fund
 
-# tfjs-node-gpu 4.22 links libtensorflow 2.9: CUDA 11 and cuDNN 8.
-FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04 AS gpu
+# tfjs-node-gpu 4.22 links libtensorflow 2.9: CUDA 11 and cuDNN 8. Its binding is built against this system's C library.
+FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04 AS gpu-dependencies
 COPY --from=node:24-bookworm-slim /usr/local/bin/node /usr/local/bin/node
+COPY --from=node:24-bookworm-slim /usr/local/include/node /usr/local/include/node
 COPY --from=node:24-bookworm-slim /usr/local/lib/node_modules /usr/local/lib/node_modules
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
     && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx \
     && apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates g++ make python3 \
-    && rm -rf /var/lib/apt/lists/* \
-    && groupadd --gid 1000 node && useradd --uid 1000 --gid node --create-home node
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 # The package is optional, so npm would pass over a failed download in silence: here it has to be there.
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
-    && npm rebuild @tensorflow/tfjs-node-gpu \
+RUN npm_config_nodedir=/usr/local npm rebuild @tensorflow/tfjs-node-gpu \
     && ls node_modules/@tensorflow/tfjs-node-gpu/lib/napi-v*/tfjs_binding.node
+
+FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04 AS gpu
+COPY --from=node:24-bookworm-slim /usr/local/bin/node /usr/local/bin/node
+WORKDIR /app
+COPY --from=gpu-dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY package.json ./
 COPY models ./models
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 MODELS_DIR=/app/models DATA_DIR=/data TF_CPP_MIN_LOG_LEVEL=2
-RUN mkdir /data && chown node:node /data
+RUN groupadd --gid 1000 node && useradd --uid 1000 --gid node --create-home node \
+    && mkdir /data && chown node:node /data
 USER node
 VOLUME /data
 EXPOSE 3000
