@@ -76,7 +76,7 @@ export const SETTINGS = {
     env: 'ENGINE',
     kind: 'choice',
     default: 'auto',
-    choices: ['auto', 'reference'],
+    choices: ['auto', 'native', 'reference', 'tfjs'],
     meaning: 'Engine that runs the variants',
   },
   engineThreads: {

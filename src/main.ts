@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Config, PROJECT_ROOT, readConfig } from './config.js';
-import { WorkerEngine } from './engine/workers.js';
+import { createEngine, type EngineChoice } from './engine/select.js';
 import { createLogger } from './http/plugins/logging.js';
 import { Metrics } from './http/plugins/metrics.js';
 import { Readiness } from './http/plugins/readiness.js';
@@ -36,7 +36,8 @@ async function start(config: Config): Promise<void> {
   const readiness = new Readiness();
   const metrics = new Metrics();
   const store = new ModelStore({ modelsDir: config.modelsDir, dataDir: config.dataDir, logger });
-  const engine = await WorkerEngine.create({ threads: config.engineThreads });
+  const { engine: kind, engineThreads: threads } = config;
+  const engine = await createEngine({ engine: kind as EngineChoice['engine'], threads, logger });
   const { observer } = metrics;
   const service = createPredictionService({ config, store, engine, energyTable, observer, logger });
   const warm = warmUp(service, readiness, logger);

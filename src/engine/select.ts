@@ -4,7 +4,7 @@ import { WorkerEngine } from './workers.js';
 
 export interface EngineChoice {
   /** auto: native where the addon loads, else reference. */
-  engine: 'auto' | 'native' | 'reference';
+  engine: 'auto' | 'native' | 'reference' | 'tfjs';
   /** 0: one for each core. */
   threads?: number;
   logger?: { warn(message: string): void };
@@ -16,6 +16,7 @@ export interface EngineChoice {
  */
 export async function createEngine({ engine, threads = 0, logger }: EngineChoice): Promise<Engine> {
   if (engine === 'reference') return WorkerEngine.create({ threads });
+  if (engine === 'tfjs') return WorkerEngine.createTfjs();
   try {
     return await NativeEngine.create({ threads });
   } catch (error) {
