@@ -78,11 +78,15 @@ class Engine : public Napi::ObjectWrap<Engine> {
       const auto back = [this, kept, finished](Napi::Env env, Napi::Function) {
         const std::unique_ptr<Job> job(finished);
         const std::unique_ptr<Waiting> waiting(kept);
-        const Napi::HandleScope scope(env);
-        settle(env, static_cast<J&>(*job), waiting->deferred);
-        if (--busy_ > 0) return;
-        done_.Unref(env);
-        Unref();
+        try {
+          const Napi::HandleScope scope(env);
+          settle(env, static_cast<J&>(*job), waiting->deferred);
+          if (--busy_ > 0) return;
+          done_.Unref(env);
+          Unref();
+        } catch (const Napi::Error&) {
+          // The environment is ending and runs no JavaScript any more: nobody waits.
+        }
       };
       done_.NonBlockingCall(back);
     };

@@ -64,6 +64,7 @@ function flags() {
   ];
   // The arithmetic rounds after every step: no fused multiply-add but where a kernel asks for one.
   common.push('-ffp-contract=off', '-DNAPI_CPP_EXCEPTIONS', '-DNAPI_VERSION=8', '-DNDEBUG');
+  common.push('-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS');
   if (sanitize === 'address') common.push('-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined');
   if (sanitize === 'thread') common.push('-g', '-fsanitize=thread');
   return common;

@@ -1,9 +1,10 @@
 import { calibrate } from '../../src/engine/calibration.js';
 import type { VariantSource } from '../../src/engine/engine.js';
 import { loadLibrary, type NativeLibrary } from '../../src/engine/native-library.js';
+import type { GraphNode, Weights } from '../../src/model/graph.js';
 import type { ClipRule } from '../../src/model/manifest.js';
 import { type Precision, precisionKey } from '../../src/quantize/precision.js';
-import { randomNet } from '../support/nets.js';
+import { type RandomNet, randomNet } from '../support/nets.js';
 import { Random } from '../support/random.js';
 
 /** The addon, or null with the reason why tests of it are skipped. */
@@ -22,10 +23,17 @@ export interface TestNet {
   random: Random;
 }
 
-/** A random calibrated net. */
-export function testNet(seed: number, layers = 8): TestNet {
+/** A random calibrated net; or one of the given convolutions on a 17×15×3 image. */
+export function testNet(seed: number, layers = 8, convolutions: Convolution[] = []): TestNet {
   const random = new Random(seed);
-  const { graph, weights } = randomNet(random, random.integer(1, layers));
+  return calibrated(
+    random,
+    convolutions.length > 0 ? chain(random, convolutions) : randomNet(random, random.integer(1, layers)),
+  );
+}
+
+/** A net with ranges from random images. */
+export function calibrated(random: Random, { graph, weights }: RandomNet): TestNet {
   const shape = graph.nodes[0].shape as [number, number, number];
   const size = shape.reduce((a, b) => a * b, 1);
   const low = random.pick([0, -1]);
@@ -39,6 +47,56 @@ export function testNet(seed: number, layers = 8): TestNet {
     readWeights: async () => weights,
   };
   return { source, draw, random };
+}
+
+/** Additions that join no layer: of a convolution and its maxima, two and three operands, the last one the answer. */
+export function additionNet(random: Random): RandomNet {
+  const channels = random.integer(1, 40);
+  const { graph, weights } = chain(random, [{ channels, kernel: 3, stride: random.integer(1, 3) }]);
+  const { nodes } = graph;
+  const { name, shape } = nodes[nodes.length - 1];
+  const pool = { poolSize: [2, 2] as [number, number], strides: [1, 1] as [number, number], padding: 'same' as const };
+  nodes.push({ op: 'max_pool', name: 'max', inputs: [name], shape, ...pool });
+  nodes.push({ op: 'avg_pool', name: 'mean', inputs: [name], shape, ...pool });
+  nodes.push({ op: 'add', name: 'two', inputs: [name, 'max'], shape });
+  nodes.push({ op: 'relu', name: 'two/relu', inputs: ['two'], shape, maxValue: random.pick([null, 6]) });
+  nodes.push({ op: 'add', name: 'three', inputs: ['two/relu', 'mean', name], shape });
+  return { graph: { ...graph, output: 'three' }, weights };
+}
+
+export interface Convolution {
+  channels: number;
+  kernel: number;
+  stride: number;
+}
+
+function chain(random: Random, convolutions: Convolution[]): RandomNet {
+  const weights: Weights = new Map();
+  const nodes: GraphNode[] = [{ op: 'input', name: 'input', inputs: [], shape: [17, 15, 3] }];
+  for (const { channels, kernel, stride } of convolutions) {
+    const { name: from, shape } = nodes[nodes.length - 1];
+    const name = `conv${nodes.length}`;
+    const [height, width, depth] = shape;
+    const dims = [kernel, kernel, depth, channels];
+    const size = dims.reduce((a, b) => a * b, 1);
+    weights.set(`${name}/k`, { shape: dims, data: random.normals(size, 2 / Math.sqrt(kernel * kernel * depth)) });
+    weights.set(`${name}/b`, { shape: [channels], data: random.normals(channels, 0.1) });
+    nodes.push({
+      op: 'conv2d',
+      name,
+      inputs: [from],
+      shape: [Math.ceil(height / stride), Math.ceil(width / stride), channels],
+      kernel: `${name}/k`,
+      bias: `${name}/b`,
+      kernelSize: [kernel, kernel],
+      strides: [stride, stride],
+      dilation: [1, 1],
+      padding: 'same',
+    });
+    const last = nodes[nodes.length - 1];
+    nodes.push({ op: 'relu', name: `${name}/relu`, inputs: [name], shape: last.shape, maxValue: null });
+  }
+  return { graph: { nodes, input: 'input', output: nodes[nodes.length - 1].name }, weights };
 }
 
 /** The same net under another clip rule at a precision. */
