@@ -287,7 +287,8 @@ test('warming up builds the default variant and runs it, and is no prediction', 
   const { engine, service, predict } = setUp({ observer: { onPrediction: (e) => told.push(e) } });
   await service.warmUp();
   assert.deepEqual(engine.builds, ['8x8']);
-  assert.equal(engine.runs.length, 1);
+  // several at once, one for each thread that the engine may have
+  assert.ok(engine.runs.length > 1);
   assert.deepEqual(told, []);
   assert.equal((await predict()).variant.cached, true);
   await refused(setUp({ config: { defaultModel: 'nobody' } }).service.warmUp(), 'model_not_found');
