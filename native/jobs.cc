@@ -38,7 +38,9 @@ void build(BuildJob& job, Worker& worker) {
   load_plan(job.words.data(), job.words.size(), sources, *plan);
   const std::vector<QuantizeUnit> units = quantize_units(*plan);
   Helpers team(worker);
-  team.parallel(units.size(), [&](size_t i, Scratch&) { quantize(*plan, *job.kernels, sources, units[i]); });
+  team.parallel(units.size(), [&](size_t i, Scratch& scratch) {
+    quantize(*plan, *job.kernels, sources, units[i], scratch);
+  });
   job.plan = std::move(plan);
 }
 

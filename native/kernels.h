@@ -129,6 +129,10 @@ struct Kernels {
   /** Σw·code and Σcode² in 16 float64 lanes, the lanes then in order. */
   void (*moments)(const float* w, size_t n, float scale, int bits, double* numerator, double* denominator);
   void (*codes)(const float* w, size_t n, float scale, int bits, int8_t* out);
+  /** Sixteen columns of [n][in_pitch] times a scale each in float64, rounded to float32, as rows of `out`. */
+  void (*fold)(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch);
+  /** Sixteen rows of n words to [n][16]. */
+  void (*turn)(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out);
 };
 
 /** Null where this build or this processor lacks it. */

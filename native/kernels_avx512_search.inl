@@ -74,3 +74,56 @@ void codes(const float* w, size_t n, float scale, int bits, int8_t* out) {
     _mm512_mask_cvtepi32_storeu_epi8(out + i, m, code);
   }
 }
+
+/** Transposes 16 × 16 words. */
+inline void transpose16(__m512i (&x)[16]) {
+  __m512i y[16];
+  for (int i = 0; i < 16; i += 2) {
+    y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+    x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+    x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+    x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+  }
+  for (int i = 0; i < 4; i++) {
+    y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
+    y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
+    y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+    y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 8; i++) {
+    x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
+    x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xdd);
+  }
+}
+
+void fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch) {
+  const __m512d low = _mm512_loadu_pd(scales), high = _mm512_loadu_pd(scales + 8);
+  size_t c = 0;
+  for (; c + 16 <= n; c += 16) {
+    __m512i x[16];
+    for (size_t i = 0; i < 16; i++) {
+      const float* at = in + (c + i) * in_pitch;
+      const __m256 a = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at)), low));
+      const __m256 b = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at + 8)), high));
+      x[i] = _mm512_castps_si512(_mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1));
+    }
+    transpose16(x);
+    for (size_t r = 0; r < 16; r++) _mm512_storeu_si512(out + r * pitch + c, x[r]);
+  }
+  generic_fold(in + c * in_pitch, in_pitch, n - c, scales, out + c, pitch);
+}
+
+void turn(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out) {
+  size_t c = 0;
+  for (; c + 16 <= n; c += 16) {
+    __m512i x[16];
+    for (size_t r = 0; r < 16; r++) x[r] = _mm512_loadu_si512(in + r * in_pitch + c);
+    transpose16(x);
+    for (size_t i = 0; i < 16; i++) _mm512_storeu_si512(out + (c + i) * 16, x[i]);
+  }
+  generic_turn(in + c, in_pitch, n - c, out + c * 16);
+}

@@ -255,6 +255,8 @@ constexpr Kernels make() {
   k.squared_error = squared_error;
   k.moments = moments;
   k.codes = codes;
+  k.fold = fold;
+  k.turn = turn;
   return k;
 }
 constexpr Kernels kKernels = make();

@@ -332,9 +332,25 @@ inline float code_of(float w, float inverse, float low, float high) {
   }
 }
 
+[[maybe_unused]] void generic_fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out,
+                                   size_t pitch) {
+  for (size_t c = 0; c < n; c++) {
+    for (size_t r = 0; r < kLanes; r++) {
+      out[r * pitch + c] = static_cast<float>(static_cast<double>(in[c * in_pitch + r]) * scales[r]);
+    }
+  }
+}
+
+[[maybe_unused]] void generic_turn(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out) {
+  for (size_t c = 0; c < n; c++) {
+    for (size_t r = 0; r < kLanes; r++) out[c * kLanes + r] = in[r * in_pitch + c];
+  }
+}
+
 constexpr Kernels generic_kernels(const char* name) {
   return {name, false, generic_product, generic_float_product, generic_depthwise, generic_float_depthwise,
           generic_unpack, generic_max_pool, generic_float_max_pool, generic_avg_pool, generic_float_avg_pool,
           generic_quantize, generic_add, generic_float_add, generic_round_to_codes, generic_round_to_half,
-          generic_from_half, generic_to_half, generic_squared_error, generic_moments, generic_codes};
+          generic_from_half, generic_to_half, generic_squared_error, generic_moments, generic_codes,
+          generic_fold, generic_turn};
 }

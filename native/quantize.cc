@@ -74,12 +74,40 @@ float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule r
 /** Floats of a unit, folded: rows × pitch, and the bias of each row. */
 struct Folded {
   size_t pitch;
-  std::vector<float> kernel, bias;
-  const float* row(size_t r) const { return kernel.data() + r * pitch; }
+  float* kernel;
+  std::vector<float> bias;
+  const float* row(size_t r) const { return kernel + r * pitch; }
 };
 
+/** A product with 0 is 0 for a finite number, else not a number; so is the sum of them. */
+bool all_finite(const float* w, size_t n) {
+  float sums[16] = {};
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (size_t l = 0; l < 16; l++) sums[l] += w[i + l] * 0.0f;
+  }
+  for (; i < n; i++) sums[0] += w[i] * 0.0f;
+  for (size_t l = 1; l < 16; l++) sums[0] += sums[l];
+  return sums[0] == 0.0f;
+}
+
+/** Σcode and Σ|code|. */
+void sum_codes(const int8_t* codes, size_t n, int64_t* sum, int64_t* size) {
+  *sum = *size = 0;
+  for (size_t i = 0; i < n; i += 4096) {
+    int32_t some = 0, sizes = 0;
+    for (size_t j = i; j < std::min(n, i + 4096); j++) {
+      some += codes[j];
+      sizes += codes[j] < 0 ? -codes[j] : codes[j];
+    }
+    *sum += some;
+    *size += sizes;
+  }
+}
+
 /** w·γ/√(σ² + ε) and β + (b - μ)·γ/√(σ² + ε) in float64, rounded once (src/quantize/fold.ts). */
-void fold(const Op& op, const std::vector<Source>& sources, const QuantizeUnit& unit, Folded& out) {
+void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
+          Scratch& scratch, Folded& out) {
   const LinearSource& s = op.source;
   const auto at = [&](int source, size_t row, double otherwise) {
     return source < 0 ? otherwise : static_cast<double>(sources[static_cast<size_t>(source)].data[row]);
@@ -87,7 +115,7 @@ void fold(const Op& op, const std::vector<Source>& sources, const QuantizeUnit& 
   const size_t rows = op.linear.rows, columns = op.linear.columns;
   // Off the power of two, or the rows would share cache sets.
   out.pitch = (columns + 15) / 16 * 16 + 16;
-  out.kernel.resize(unit.rows * out.pitch);
+  out.kernel = reinterpret_cast<float*>(scratch.tile.ensure(4 * unit.rows * out.pitch));
   out.bias.resize(unit.rows);
   std::vector<double> scale(unit.rows, 1.0);
   for (size_t r = 0; r < unit.rows; r++) {
@@ -108,22 +136,23 @@ void fold(const Op& op, const std::vector<Source>& sources, const QuantizeUnit& 
   for (const float b : out.bias) finite = finite && std::isfinite(b);
   if (!s.affine) {
     const float* from = sources[static_cast<size_t>(s.kernel)].data + unit.first_row;
-    std::vector<float> unsound(unit.rows, 0.0f);
-    for (size_t c = 0; c < columns; c++, from += rows) {
-      float* to = out.kernel.data() + c;
-      for (size_t r = 0; r < unit.rows; r++) {
-        to[r * out.pitch] = static_cast<float>(static_cast<double>(from[r]) * scale[r]);
-        unsound[r] += from[r] * 0.0f;
+    if (unit.rows == kLanes) {
+      k.fold(from, rows, columns, scale.data(), out.kernel, out.pitch);
+    } else {
+      for (size_t c = 0; c < columns; c++, from += rows) {
+        for (size_t r = 0; r < unit.rows; r++) {
+          out.kernel[r * out.pitch + c] = static_cast<float>(static_cast<double>(from[r]) * scale[r]);
+        }
       }
     }
-    for (const float v : unsound) finite = finite && v == 0.0f;
+    for (size_t r = 0; r < unit.rows; r++) finite = finite && all_finite(out.row(r), columns);
   }
   if (!finite) throw LayerError(unit.op, "expected finite weights, got one that is not");
 }
 
 /** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. */
 void code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
-                  const Folded& folded, std::vector<int8_t>& codes) {
+                  const Folded& folded, int8_t* codes) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
   const Tensor &in = plan.tensors[op.inputs[0]], &out = plan.tensors[op.output];
@@ -139,13 +168,10 @@ void code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sourc
     const double b = static_cast<double>(folded.bias[r]);
     const float least = static_cast<float>(std::fabs(b) / (in_scale * kBiasLimit));
     if (std::fabs(scale) < least) scale = scale < 0 ? -least : least;
-    int8_t* row = codes.data() + r * l.columns;
+    int8_t* row = codes + r * l.columns;
     k.codes(folded.row(r), l.columns, scale, l.bits, row);
-    int64_t sum = 0, size = 0;
-    for (size_t c = 0; c < l.columns; c++) {
-      sum += row[c];
-      size += std::abs(row[c]);
-    }
+    int64_t sum, size;
+    sum_codes(row, l.columns, &sum, &size);
     const double step = in_scale * static_cast<double>(scale);
     const double rounded = std::nearbyint(b / step);
     if (!(std::fabs(rounded) + static_cast<double>(size) * largest <= kSumLimit)) {
@@ -166,32 +192,40 @@ void transpose(const T* from, size_t rows, size_t columns, size_t pitch, T* to) 
   }
 }
 
-void pack_integer(const Plan& plan, const QuantizeUnit& unit, const std::vector<int8_t>& codes) {
+void pack_integer(const Plan& plan, const Kernels& k, const QuantizeUnit& unit, const int8_t* codes,
+                  Scratch& scratch) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
   if (op.kind == Kind::depthwise) {
-    std::vector<int8_t> turned(codes.size());
-    transpose(codes.data(), l.rows, l.columns, l.columns, turned.data());
-    pack_codes(turned.data(), turned.size(), l.bits, plan.memory.data() + l.tail_at);
+    int8_t* turned = reinterpret_cast<int8_t*>(scratch.gathered.ensure(l.rows * l.columns));
+    transpose(codes, l.rows, l.columns, l.columns, turned);
+    pack_codes(turned, l.rows * l.columns, l.bits, plan.memory.data() + l.tail_at);
     return;
   }
   const size_t block = unit.first_row / kLanes;
   if (block >= l.full_blocks) {
     const size_t first = (unit.first_row - l.full_blocks * kLanes) * l.columns;
-    pack_codes(codes.data(), codes.size(), l.bits, plan.memory.data() + l.tail_at + first * l.bits / 8);
+    pack_codes(codes, unit.rows * l.columns, l.bits, plan.memory.data() + l.tail_at + first * l.bits / 8);
     return;
   }
   uint8_t* out = plan.memory.data() + l.full_at + block * l.block_bytes;
+  if (l.columns % 4 == 0) {
+    // Four codes are a word.
+    uint8_t* turned = scratch.gathered.ensure(kLanes * l.columns);
+    k.turn(reinterpret_cast<const uint32_t*>(codes), l.groups, l.groups, reinterpret_cast<uint32_t*>(turned));
+    pack_codes(reinterpret_cast<const int8_t*>(turned), kLanes * l.columns, l.bits, out);
+    return;
+  }
   for (size_t g = 0; g < l.groups; g++) {
     int8_t group[64] = {};
     const size_t n = std::min<size_t>(4, l.columns - 4 * g);
-    for (size_t r = 0; r < kLanes; r++) std::memcpy(group + 4 * r, codes.data() + r * l.columns + 4 * g, n);
+    for (size_t r = 0; r < kLanes; r++) std::memcpy(group + 4 * r, codes + r * l.columns + 4 * g, n);
     pack_codes(group, 64, l.bits, out + g * 8 * static_cast<size_t>(l.bits));
   }
 }
 
 void store_float(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
-                 const Folded& folded) {
+                 const Folded& folded, Scratch& scratch) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
   std::copy(folded.bias.begin(), folded.bias.end(), plan.memory.as<float>(l.bias_at) + unit.first_row);
@@ -200,22 +234,26 @@ void store_float(Plan& plan, const Kernels& k, const std::vector<Source>& source
   uint8_t* out = plan.memory.data() + (block < l.full_blocks ? l.full_at + block * l.block_bytes : l.tail_at);
   const size_t count = unit.rows * l.columns;
   if (l.bits > 8) {
-    std::vector<float> turned(count);
-    transpose(folded.kernel.data(), unit.rows, l.columns, folded.pitch, turned.data());
-    if (l.bits == 32) std::memcpy(out, turned.data(), 4 * count);
-    else k.to_half(turned.data(), count, reinterpret_cast<uint16_t*>(out));
+    if (l.bits == 32) {
+      transpose(folded.kernel, unit.rows, l.columns, folded.pitch, reinterpret_cast<float*>(out));
+    } else {
+      float* turned = reinterpret_cast<float*>(scratch.gathered.ensure(4 * count));
+      transpose(folded.kernel, unit.rows, l.columns, folded.pitch, turned);
+      k.to_half(turned, count, reinterpret_cast<uint16_t*>(out));
+    }
     return;
   }
-  std::vector<int8_t> codes(count), turned(count);
+  int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(count));
+  int8_t* turned = reinterpret_cast<int8_t*>(scratch.gathered.ensure(count));
   float* scales = plan.memory.as<float>(l.scales_at) + unit.first_row;
   for (size_t r = 0; r < unit.rows; r++) {
     scales[r] = op.source.rule == Rule::given
                     ? sources[static_cast<size_t>(op.source.scales)].data[unit.first_row + r]
                     : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule);
-    k.codes(folded.row(r), l.columns, scales[r], l.bits, codes.data() + r * l.columns);
+    k.codes(folded.row(r), l.columns, scales[r], l.bits, codes + r * l.columns);
   }
-  transpose(codes.data(), unit.rows, l.columns, l.columns, turned.data());
-  pack_codes(turned.data(), count, l.bits, out);
+  transpose(codes, unit.rows, l.columns, l.columns, turned);
+  pack_codes(turned, count, l.bits, out);
 }
 
 }  // namespace
@@ -230,13 +268,14 @@ std::vector<QuantizeUnit> quantize_units(const Plan& plan) {
   return units;
 }
 
-void quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit) {
+void quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
+              Scratch& scratch) {
   Folded folded;
-  fold(plan.ops[unit.op], sources, unit, folded);
-  if (plan.is_float) return store_float(plan, kernels, sources, unit, folded);
-  std::vector<int8_t> codes(unit.rows * plan.ops[unit.op].linear.columns);
+  fold(plan.ops[unit.op], kernels, sources, unit, scratch, folded);
+  if (plan.is_float) return store_float(plan, kernels, sources, unit, folded, scratch);
+  int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(unit.rows * plan.ops[unit.op].linear.columns));
   code_integer(plan, kernels, sources, unit, folded, codes);
-  pack_integer(plan, unit, codes);
+  pack_integer(plan, kernels, unit, codes, scratch);
 }
 
 }  // namespace bitdial

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "plan.h"
+#include "execute.h"
 
 namespace bitdial {
 
@@ -23,7 +23,8 @@ std::vector<QuantizeUnit> quantize_units(const Plan& plan);
  * so they may run on different threads.
  * @throws LayerError where a weight is not finite or a sum could leave int32
  */
-void quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit);
+void quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
+              Scratch& scratch);
 
 /** What a plan holds for an op, for tests: codes or values [row][column], bias, multipliers or scales. */
 struct Inspection {
