@@ -2,10 +2,16 @@
 # Targets: cpu (the last one, so the default) and gpu.
 
 FROM node:24-bookworm-slim AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY package.json package-lock.json ./
 # Scripts wait until the sources are there; the packages used here ship their binaries inside them.
 RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY scripts/build-native.mjs ./scripts/
+COPY native ./native
+RUN node scripts/build-native.mjs --require
 COPY tsconfig.json ./
 COPY src ./src
 RUN npx tsc -p tsconfig.json --rootDir . --incremental false
@@ -17,7 +23,7 @@ COPY package.json package-lock.json ./
 RUN npm pkg delete optionalDependencies.@tensorflow/tfjs-node-gpu \
     && npm install --omit=dev --ignore-scripts --no-audit --no-fund
 
-# tfjs-node-gpu 4.22 links libtensorflow 2.9: CUDA 11 and cuDNN 8. Its binding is built against this system's C library.
+# tfjs-node-gpu 4.22 links libtensorflow 2.9: CUDA 11 and cuDNN 8. What is compiled is built against this system's C library.
 FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04 AS gpu-dependencies
 COPY --from=node:24-bookworm-slim /usr/local/bin/node /usr/local/bin/node
 COPY --from=node:24-bookworm-slim /usr/local/include/node /usr/local/include/node
@@ -33,11 +39,15 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 # The package is optional, so npm would pass over a failed download in silence: here it has to be there.
 RUN npm_config_nodedir=/usr/local npm rebuild @tensorflow/tfjs-node-gpu \
     && ls node_modules/@tensorflow/tfjs-node-gpu/lib/napi-v*/tfjs_binding.node
+COPY scripts/build-native.mjs ./scripts/
+COPY native ./native
+RUN node scripts/build-native.mjs --require
 
 FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04 AS gpu
 COPY --from=node:24-bookworm-slim /usr/local/bin/node /usr/local/bin/node
 WORKDIR /app
 COPY --from=gpu-dependencies /app/node_modules ./node_modules
+COPY --from=gpu-dependencies /app/native/build/Release/bitdial.node ./native/build/Release/bitdial.node
 COPY --from=build /app/dist ./dist
 COPY package.json ./
 COPY models ./models
@@ -53,6 +63,7 @@ CMD ["node", "dist/src/main.js"]
 FROM node:24-bookworm-slim AS cpu
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
+COPY --from=build /app/native/build/Release/bitdial.node ./native/build/Release/bitdial.node
 COPY --from=build /app/dist ./dist
 COPY package.json ./
 COPY models ./models
