@@ -1,0 +1,174 @@
+// Every instruction set of this processor against plain C++, kernel by kernel, on random operands of odd sizes. For
+// processors that Node is not at hand for:
+//   F="-std=c++20 -O2 -ffp-contract=off -Inative"
+//   aarch64-linux-gnu-g++ $F -march=armv8.2-a+dotprod -static native/test/kernels.cc native/kernels_*.cc -o kernels
+//   qemu-aarch64 ./kernels
+#include "kernels.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "packing.h"
+
+using namespace bitdial;
+
+namespace {
+std::mt19937 random_bits(7);
+int whole(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_bits); }
+float real() { return std::uniform_real_distribution<float>(-1, 1)(random_bits); }
+
+int failures = 0;
+void check(bool right, const Kernels& k, const char* what) {
+  if (right) return;
+  failures++;
+  std::printf("%s: %s differs\n", k.name, what);
+}
+
+Epilogue epilogue(size_t rows, const std::vector<int32_t>& bias, const std::vector<float>& multipliers,
+                  const std::vector<uint8_t>& residual, bool with_residual) {
+  Epilogue e = {};
+  e.bias = bias.data(), e.multipliers = multipliers.data(), e.pitch = rows;
+  e.low = -static_cast<float>(whole(0, 9)), e.out_zero = 9, e.high = static_cast<float>(whole(5, 246));
+  if (with_residual) e.residual = residual.data(), e.residual_zero = whole(0, 20), e.residual_multiplier = real();
+  return e;
+}
+
+void products(const Kernels& plain, const Kernels& k) {
+  const int bits = whole(2, 8), input_bits = whole(2, 8);
+  const size_t rows = static_cast<size_t>(whole(1, 70)), count = static_cast<size_t>(whole(1, 27));
+  const size_t runs = static_cast<size_t>(whole(1, 3)), groups = static_cast<size_t>(whole(1, 12));
+  const size_t blocks = (rows + 15) / 16, codes_count = blocks * runs * groups * 64;
+  std::vector<uint8_t> a(4096 + kSlack), residual(rows * count + kSlack);
+  for (uint8_t& q : a) q = static_cast<uint8_t>(whole(0, (1 << input_bits) - 1));
+  for (uint8_t& q : residual) q = static_cast<uint8_t>(whole(0, 255));
+  std::vector<int8_t> codes(codes_count);
+  const bool extreme = whole(0, 3) == 0;
+  for (int8_t& c : codes) c = static_cast<int8_t>(extreme ? -(1 << (bits - 1)) : whole(-(1 << (bits - 1)), (1 << (bits - 1)) - 1));
+  std::vector<uint8_t> packed(packed_bytes(codes_count, bits) + kSlack), unpacked(2 * 64 * runs * groups + kSlack);
+  pack_codes(codes.data(), codes_count, bits, packed.data());
+  std::vector<int8_t> again(codes_count + kSlack);
+  k.unpack(packed.data(), codes_count, bits, again.data());
+  check(std::memcmp(again.data(), codes.data(), codes_count) == 0, k, "unpack");
+  std::vector<uint32_t> pixels(count), starts(runs);
+  for (uint32_t& p : pixels) p = static_cast<uint32_t>(whole(0, 2000));
+  for (uint32_t& s : starts) s = static_cast<uint32_t>(whole(0, 2000));
+  std::vector<int32_t> bias(rows);
+  std::vector<float> multipliers(rows);
+  for (int32_t& b : bias) b = whole(-9999, 9999);
+  for (float& m : multipliers) m = real() * 0.01f;
+  Product p = {a.data(), pixels.data(), count, starts.data(), runs, groups, nullptr, 8, runs * groups * 64, rows,
+               nullptr, 2 * ((1 << input_bits) - 1) * (1 << (bits - 1)) > 32767,
+               epilogue(rows, bias, multipliers, residual, whole(0, 1) == 1)};
+  const bool floats = whole(0, 3) == 0;
+  std::vector<uint8_t> want(rows * count + kSlack), got(want.size());
+  std::vector<float> want_floats(want.size()), got_floats(want.size());
+  const auto run = [&](const Kernels& kernels, std::vector<uint8_t>& to, std::vector<float>& to_floats) {
+    if (floats) p.epilogue.floats = to_floats.data();
+    else p.epilogue.codes = to.data();
+    kernels.product(p);
+  };
+  p.weights = reinterpret_cast<const uint8_t*>(codes.data());
+  run(plain, want, want_floats);
+  run(k, got, got_floats);
+  check(want == got && want_floats == got_floats, k, "product of bytes");
+  if (!k.packed_weights || bits == 8) return;
+  // Kernels keep what they unpack at a cache line's start.
+  std::vector<uint8_t> room(unpacked.size() + 64);
+  p.unpacked = room.data() + (64 - reinterpret_cast<uintptr_t>(room.data()) % 64);
+  p.weights = packed.data(), p.bits = bits, p.block_bytes = runs * groups * 8 * static_cast<size_t>(bits);
+  std::fill(got.begin(), got.end(), uint8_t{0});
+  std::fill(got_floats.begin(), got_floats.end(), 0.0f);
+  run(k, got, got_floats);
+  check(want == got && want_floats == got_floats, k, "product of packed codes");
+}
+
+void depthwise(const Kernels& plain, const Kernels& k) {
+  const size_t rows = static_cast<size_t>(whole(1, 150)), count = static_cast<size_t>(whole(1, 11));
+  const size_t taps = static_cast<size_t>(whole(1, 10));
+  std::vector<uint8_t> a(8192 + kSlack), residual(rows * count + kSlack);
+  for (uint8_t& q : a) q = static_cast<uint8_t>(whole(0, 255));
+  for (uint8_t& q : residual) q = static_cast<uint8_t>(whole(0, 255));
+  std::vector<int8_t> codes(taps * rows + kSlack);
+  for (int8_t& c : codes) c = static_cast<int8_t>(whole(-128, 127));
+  std::vector<uint32_t> pixels(count), offsets(taps);
+  for (uint32_t& p : pixels) p = static_cast<uint32_t>(whole(0, 4000));
+  for (uint32_t& t : offsets) t = static_cast<uint32_t>(whole(0, 4000));
+  std::vector<int32_t> bias(rows);
+  std::vector<float> multipliers(rows);
+  for (int32_t& b : bias) b = whole(-9999, 9999);
+  for (float& m : multipliers) m = real() * 0.01f;
+  Depthwise p = {};
+  p.a = a.data(), p.pixels = pixels.data(), p.count = count, p.taps = offsets.data(), p.tap_count = taps;
+  p.weights = codes.data(), p.row_pitch = p.rows = rows;
+  p.epilogue = epilogue(rows, bias, multipliers, residual, whole(0, 1) == 1);
+  std::vector<uint8_t> want(rows * count + kSlack), got(want.size());
+  p.epilogue.codes = want.data();
+  plain.depthwise(p);
+  p.epilogue.codes = got.data();
+  k.depthwise(p);
+  check(want == got, k, "depthwise");
+}
+
+void float_products(const Kernels& plain, const Kernels& k) {
+  const size_t rows = static_cast<size_t>(whole(1, 70)), count = static_cast<size_t>(whole(1, 19));
+  const size_t length = static_cast<size_t>(whole(1, 40)), tail = rows % 16, full = rows - tail;
+  std::vector<float> a(4096), weights(rows * length + 64), bias(rows), want(rows * count), got(rows * count);
+  for (float& x : a) x = real();
+  for (float& w : weights) w = real();
+  for (float& b : bias) b = real();
+  std::vector<uint32_t> pixels(count);
+  for (uint32_t& p : pixels) p = static_cast<uint32_t>(whole(0, 4000));
+  const uint32_t zero = 0;
+  for (const size_t part : {full, tail}) {
+    if (part == 0) continue;
+    const size_t row = part == full ? 0 : full, lanes = part == full ? 16 : tail;
+    FloatProduct p = {a.data(), pixels.data(), count, &zero, 1, length, weights.data() + row * length, 16 * length,
+                      lanes, part, {}};
+    p.epilogue.float_bias = bias.data() + row;
+    p.epilogue.low = -0.5f, p.epilogue.high = 2.0f, p.epilogue.pitch = rows;
+    p.epilogue.floats = want.data() + row;
+    plain.float_product(p);
+    p.epilogue.floats = got.data() + row;
+    k.float_product(p);
+  }
+  bool near = true;
+  for (size_t i = 0; i < want.size(); i++) near = near && std::fabs(want[i] - got[i]) < 1e-4f;
+  check(near, k, "float product");
+}
+
+void searches(const Kernels& plain, const Kernels& k) {
+  const size_t n = static_cast<size_t>(whole(1, 3000));
+  const int bits = whole(2, 8);
+  std::vector<float> w(n);
+  for (float& v : w) v = real();
+  const float scale = real() * 0.5f + (real() > 0 ? 0.6f : -0.6f);
+  check(plain.squared_error(w.data(), n, scale, bits, INFINITY) == k.squared_error(w.data(), n, scale, bits, INFINITY),
+        k, "squared error");
+  double a[2], b[2];
+  plain.moments(w.data(), n, scale, bits, a, a + 1);
+  k.moments(w.data(), n, scale, bits, b, b + 1);
+  check(a[0] == b[0] && a[1] == b[1], k, "moments");
+  std::vector<uint16_t> half(n), other(n);
+  plain.to_half(w.data(), n, half.data());
+  k.to_half(w.data(), n, other.data());
+  check(half == other, k, "float16");
+}
+}  // namespace
+
+int main() {
+  const Kernels& plain = *portable_kernels();
+  for (const Kernels* k : {avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
+    if (!k) continue;
+    for (int i = 0; i < 1500; i++) {
+      products(plain, *k);
+      depthwise(plain, *k);
+      float_products(plain, *k);
+      searches(plain, *k);
+    }
+    std::printf("%s: checked\n", k->name);
+  }
+  return failures > 0;
+}
