@@ -75,6 +75,29 @@ struct Storer {
     return _mm512_min_ps(_mm512_max_ps(v, low), high);
   }
 
+  /** A tile of whole blocks: nothing is asked more than once. */
+  template <int P, int NB, bool Residual>
+  void store_codes(const Epilogue& e, size_t pixel, size_t row, const __m512i (&acc)[P][NB]) const {
+    for (size_t b = 0; b < NB; b++) {
+      const size_t at = row + b * kLanes;
+      const __m512i bias = _mm512_loadu_si512(e.bias + at);
+      const __m512 multiplier = _mm512_loadu_ps(e.multipliers + at);
+      uint8_t* to = e.codes + pixel * e.pitch + at;
+      const uint8_t* from = Residual ? e.residual + pixel * e.pitch + at : nullptr;
+      for (int i = 0; i < P; i++, to += e.pitch) {
+        __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(acc[i][b], bias)), multiplier);
+        if (Residual) {
+          const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+          const __m512 r = _mm512_cvtepi32_ps(_mm512_sub_epi32(q, residual_zero));
+          v = _mm512_add_ps(v, _mm512_mul_ps(r, residual_multiplier));
+          from += e.pitch;
+        }
+        const __m512i q = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, low), high));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_add_epi32(q, out_zero)));
+      }
+    }
+  }
+
   void store(const Epilogue& e, size_t at, __m512i sum, __m512i bias, __m512 multiplier, __mmask16 mask) const {
     const __m512 v = value(e, at, sum, bias, multiplier, mask);
     if (e.floats) {
@@ -99,8 +122,11 @@ enum class Weights { bytes, packed, keep };
 /** P pixels × NB blocks of 16 rows. */
 template <int P, int NB, Weights W>
 inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, const Storer& storer) {
-  __m512i acc[P][NB];
+  // Few pixels: codes stay unsigned, and the offset's share, offset·Σq, is summed up beside and taken off at the end.
+  constexpr bool kSums = W == Weights::packed && P <= 2;
+  __m512i acc[P][NB], sums[P];
   for (auto& line : acc) for (__m512i& a : line) a = _mm512_setzero_si512();
+  for (__m512i& a : sums) a = _mm512_setzero_si512();
   const uint8_t* base[P];
   for (int i = 0; i < P; i++) base[i] = p.a + p.pixels[pixel + static_cast<size_t>(i)];
   const uint8_t* w = p.weights + row / kLanes * p.block_bytes;
@@ -113,7 +139,9 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
     for (size_t k = begin; k < end; k += 4) {
       __m512i weights[NB];
       for (size_t b = 0; b < NB; b++) {
-        weights[b] = W == Weights::bytes ? _mm512_loadu_si512(w + b * stride) : u.codes(w + b * stride);
+        weights[b] = W == Weights::bytes ? _mm512_loadu_si512(w + b * stride)
+                     : kSums             ? u.unsigned_codes(w + b * stride)
+                                         : u.codes(w + b * stride);
         if (W == Weights::keep) _mm512_store_si512(kept + b * kept_stride, weights[b]);
         if (P <= 2) _mm_prefetch(reinterpret_cast<const char*>(w + b * stride + 1024), _MM_HINT_T0);
       }
@@ -122,10 +150,21 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
       for (int i = 0; i < P; i++) {
         const __m512i q = broadcast4(base[i] + k);
         for (int b = 0; b < NB; b++) acc[i][b] = _mm512_dpbusd_epi32(acc[i][b], q, weights[b]);
+        if (kSums) sums[i] = _mm512_dpbusd_epi32(sums[i], q, u.offset);
       }
     }
   }
+  if (kSums) {
+    for (int i = 0; i < P; i++) {
+      for (int b = 0; b < NB; b++) acc[i][b] = _mm512_sub_epi32(acc[i][b], sums[i]);
+    }
+  }
   const Epilogue& e = p.epilogue;
+  if (e.codes && p.rows - row >= NB * kLanes) {
+    if (e.residual) storer.store_codes<P, NB, true>(e, pixel, row, acc);
+    else storer.store_codes<P, NB, false>(e, pixel, row, acc);
+    return;
+  }
   for (size_t b = 0; b < NB; b++) {
     const size_t at = row + b * kLanes, left = p.rows - at;
     const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);

@@ -159,6 +159,8 @@ function dense4096() {
 const layer = (size, channels) => () => {
   const b = builder([size, size, channels]);
   b.conv(channels);
+  b.relu();
+  b.gap();
   return b.net();
 };
 
