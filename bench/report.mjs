@@ -1,0 +1,149 @@
+/**
+ * results.json as tables, and beside what the engine is meant to reach. `node bench/report.mjs` puts the tables into
+ * docs/PERFORMANCE.md.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { bandwidthRows } from './targets.mjs';
+
+const MIB = 2 ** 20;
+
+const ms = (x) => (x === undefined ? '' : x < 1 ? x.toFixed(3) : x < 10 ? x.toFixed(2) : x.toFixed(1));
+const times = (x) => (x === undefined ? '' : x.toFixed(2));
+const percent = (x) => `${(100 * x).toFixed(0)} %`;
+const mib = (bytes) => (bytes / MIB).toFixed(1);
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+/** Everything that was measured, as Markdown. */
+export function tables(results) {
+  const { machine, versions, roofline } = results;
+  const parts = [
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memory_gib} GiB, ${machine.system}; ${machine.date.slice(0, 10)}; load ` +
+      `${machine.load} at the start; ${Object.entries(versions)
+        .map((pair) => pair.join(' '))
+        .join(', ')}; engine ${results.engine ?? '–'}.`,
+  ];
+  if (results.quick) parts.push('**A quick run: too few rounds to quote.**');
+  if (results.targets?.length > 0) {
+    const rows = results.targets.map((c) => [c.what, c.wanted, times(c.got), c.where, c.met ? 'yes' : '**no**']);
+    parts.push(
+      '### What is to be reached: the worst of what was measured',
+      table(['', 'wanted', 'got', 'where', 'met'], rows),
+    );
+  }
+  if (roofline) parts.push('### The processor', processor(roofline));
+  for (const net of results.nets ?? []) parts.push(...netTables(net, results.cases));
+  if (results.layers) parts.push('### 3×3 layers alone, one thread', layerTable(results));
+  const bandwidth = bandwidthRows(results);
+  if (bandwidth.length > 0) {
+    const rows = bandwidth.map((r) => [r.bits, r.threads, r.caches, r.gbs.toFixed(1), percent(r.share)]);
+    const head = ['bits', 'threads', 'caches', 'GB/s of codes', 'of the memory bandwidth'];
+    parts.push('### Dense 4096×4096, batch 1: bytes read', table(head, rows));
+  }
+  if (results.nets) parts.push('### Variants', variantTable(results.nets));
+  if (results.memory) parts.push('### Memory of a server, MiB', memoryTable(results.memory));
+  if (results.training) parts.push('### A training step, LeNet, batch 64', trainingTable(results.training));
+  if (results.serving) parts.push('### /predict while the server trains', servingTable(results.serving));
+  return parts.join('\n\n');
+}
+
+function processor({ vnni, fma, read }) {
+  const rows = [
+    ['8-bit dot products (vpdpbusd), one thread', vnni ? `${vnni.toFixed(0)} GMAC/s` : '–'],
+    ['float32 FMA, one thread', fma ? `${fma.toFixed(0)} GMAC/s` : '–'],
+    ...read.map(({ bytes, one, two }) => [
+      `reading ${bytes / MIB} MiB, one / two threads`,
+      `${one.toFixed(1)} / ${two.toFixed(1)} GB/s`,
+    ]),
+  ];
+  return table(['', ''], rows);
+}
+
+function netTables(net, cases) {
+  return cases
+    .filter((c) => c.net === net.name)
+    .flatMap(({ batch, threads, caches, rows, int8 }) => {
+      const title = `### ${net.name} (${(net.macs / 1e6).toFixed(0)} MMAC, ${(net.weights / 1e6).toFixed(1)} M weights)`;
+      const how = `batch ${batch}, ${threads} ${threads === 1 ? 'thread' : 'threads'}${caches === 'cold' ? ', caches cold' : ''}`;
+      const head = ['', 'ms', 'least', 'runs', `over ${int8}`, 'over ort fp32', 'over tfjs wasm'];
+      const body = rows.map(({ name, ms: median, least, runs, over = {} }) => {
+        const ratios = ['ort int8', 'ort fp32', 'tfjs wasm'].map((peer) => times(over[peer]));
+        return [name, ms(median), ms(least), runs, ...ratios];
+      });
+      return [`${title}: ${how}`, table(head, body)];
+    });
+}
+
+function layerTable({ layers, roofline }) {
+  const rows = layers.map((r) => [
+    r.layer,
+    r.batch,
+    r.name,
+    ms(r.ms),
+    r.gmacs.toFixed(0),
+    roofline?.vnni ? percent(r.gmacs / roofline.vnni) : '–',
+  ]);
+  return table(['layer', 'batch', '', 'ms', 'GMAC/s', 'of the VNNI peak'], rows);
+}
+
+function variantTable(nets) {
+  const rows = nets.flatMap(({ name, memory, builds }) =>
+    memory.map(({ bits, bytes, share }) => {
+      const built = builds.filter((b) => b.bits === bits).map((b) => b.ms.toFixed(1));
+      return [name, bits, bytes, share.toFixed(4), built.join(' / ')];
+    }),
+  );
+  const threads = [...new Set(nets[0].builds.map((b) => b.threads))].join(' / ');
+  return table(['net', 'bits', 'resident bytes', 'codes over weights·bits/8', `build ms, ${threads} threads`], rows);
+}
+
+function memoryTable(rows) {
+  const head = [
+    'server with',
+    'variant',
+    'resident, ready',
+    'after predictions',
+    'of it own memory',
+    'of it files',
+    'peak',
+  ];
+  const body = rows.map((r) => {
+    const { rss, anonymous, file, peak } = r.after;
+    return [r.name, mib(r.variant_bytes), mib(r.ready.rss), mib(rss), mib(anonymous), mib(file), mib(peak)];
+  });
+  return table(head, body);
+}
+
+function trainingTable(rows) {
+  const body = rows.map((r) => {
+    return r.unavailable
+      ? [r.backend, `does not load here`, '', '']
+      : [r.backend, ms(r.plain_ms), ms(r.regularised_ms), times(r.ratio)];
+  });
+  return table(['backend', 'plain, ms', 'regularised, ms', 'ratio'], body);
+}
+
+function servingTable({ idle, busy, ratio, steps }) {
+  const rows = [
+    ['not training', ms(idle.p50), ms(idle.p99), ms(idle.most), idle.requests],
+    [`training (${steps} steps)`, ms(busy.p50), ms(busy.p99), ms(busy.most), busy.requests],
+    ['ratio', times(ratio.p50), times(ratio.p99), '', ''],
+  ];
+  return table(['', 'p50 ms', 'p99 ms', 'most ms', 'requests'], rows);
+}
+
+const BEGIN = '<!-- figures: node bench/report.mjs -->';
+const END = '<!-- end of figures -->';
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const file = fileURLToPath(new URL('../docs/PERFORMANCE.md', import.meta.url));
+  const results = JSON.parse(readFileSync(new URL('results.json', import.meta.url), 'utf8'));
+  const text = readFileSync(file, 'utf8');
+  const [from, to] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (from < 0 || to < from) throw new Error(`${file}: expected the marks ${BEGIN} and ${END}`);
+  writeFileSync(file, `${text.slice(0, from + BEGIN.length)}\n\n${tables(results)}\n\n${text.slice(to)}`);
+}

@@ -1,0 +1,114 @@
+/** What the engine is meant to reach, and what was measured for it. */
+
+const CONVOLUTIONAL = ['resnet18', 'vgg', 'mobilenet'];
+
+/** Bits of a contestant of ours: `ours 4x4`. */
+const bitsOf = (name) => Number(/^ours (\d+)x/.exec(name)?.[1]);
+
+/** Each of the figures to reach, the worst that was measured for it, and where. */
+export function targets(results) {
+  const list = [];
+  const worst = (what, wanted, entries, atMost = false) => {
+    if (entries.length === 0) return;
+    const [where, got] = entries.reduce((a, b) => ((atMost ? b[1] > a[1] : b[1] < a[1]) ? b : a));
+    list.push({
+      what,
+      wanted: `${atMost ? '≤' : '≥'} ${wanted}`,
+      got,
+      where,
+      met: atMost ? got <= wanted : got >= wanted,
+    });
+  };
+  const cases = results.cases ?? [];
+  const ratios = (filter, peer, bits) =>
+    cases
+      .filter(filter)
+      .flatMap(({ net, batch, rows }) =>
+        rows
+          .filter(({ name }) => bits(bitsOf(name)))
+          .map(({ name, over }) => [`${net}, batch ${batch}, ${name}`, over[peer]]),
+      );
+  const isNet = (c) => CONVOLUTIONAL.includes(c.net) && c.threads === 1;
+  const low = (bits) => bits <= 8;
+  worst(
+    'nets over ORT int8, batch 1, one thread',
+    1.2,
+    ratios((c) => isNet(c) && c.batch === 1, 'ort int8', low),
+  );
+  worst(
+    'nets over ORT int8, batch 32, one thread',
+    1.05,
+    ratios((c) => isNet(c) && c.batch === 32, 'ort int8', low),
+  );
+  worst(
+    'nets over ORT fp32, in fp32, one thread',
+    0.9,
+    ratios(isNet, 'ort fp32', (bits) => bits === 32),
+  );
+  for (const caches of ['cold', 'warm']) {
+    const isDense = (c) => c.net === 'dense4096' && c.batch === 1 && c.threads === 1 && c.caches === caches;
+    for (const [bits, wanted] of [
+      [8, 1.4],
+      [4, 2.8],
+      [2, 5],
+    ]) {
+      const what = `dense over ORT int8, batch 1, ${bits} bits, caches ${caches}`;
+      worst(
+        what,
+        wanted,
+        ratios(isDense, 'ort int8', (b) => b === bits),
+      );
+    }
+  }
+  const peak = results.roofline?.vnni;
+  for (const batch of peak ? [1, 32] : []) {
+    const layers = (results.layers ?? []).filter((r) => r.batch === batch && r.name.startsWith('ours'));
+    const entries = layers.map((r) => [`${r.layer}, ${r.name}`, r.gmacs / peak]);
+    worst(`3×3 layers, share of the VNNI peak, batch ${batch}`, 0.85, entries);
+  }
+  const bandwidth = bandwidthRows(results).filter((r) => r.threads === 1 && r.caches === 'cold' && r.bits <= 8);
+  worst(
+    'dense, batch 1, share of the memory bandwidth',
+    0.8,
+    bandwidth.map((r) => [`${r.bits} bits`, r.share]),
+  );
+  worst('two threads over one, batch 32', 1.7, threadRatios(cases));
+  const memory = (results.nets ?? []).flatMap((n) => n.memory.map((m) => [`${n.name}, ${m.bits} bits`, m.share]));
+  worst('resident codes over weights·bits/8', 1.05, memory, true);
+  const builds = results.nets?.find((n) => n.name === 'resnet18')?.builds.filter((b) => b.bits <= 8) ?? [];
+  const most = Math.max(...builds.map((b) => b.threads));
+  const built = builds.filter((b) => b.threads === most).map((b) => [`${b.bits} bits, ${most} threads`, b.ms]);
+  worst('building ResNet-18, ms', 40, built, true);
+  const { serving } = results;
+  if (serving) worst('p99 of /predict while training, over idle', 2, [['', serving.ratio.p99]], true);
+  return list;
+}
+
+/** Bytes that a dense layer of batch 1 reads, over the rate at which this machine reads as many. */
+export function bandwidthRows({ cases = [], nets = [], roofline }) {
+  const memory = nets.find((n) => n.name === 'dense4096')?.memory;
+  if (!memory || !roofline) return [];
+  return cases
+    .filter((c) => c.net === 'dense4096' && c.batch === 1)
+    .flatMap(({ threads, caches, rows }) =>
+      rows
+        .filter(({ name }) => bitsOf(name))
+        .map(({ name, compute }) => {
+          const bits = bitsOf(name);
+          const { bytes } = memory.find((m) => m.bits === bits);
+          const gbs = bytes / compute.ms / 1e6;
+          return { bits, threads, caches, gbs, share: gbs / roofline.read[0][threads === 1 ? 'one' : 'two'] };
+        }),
+    );
+}
+
+function threadRatios(cases) {
+  return cases
+    .filter((c) => c.threads === 2 && c.batch === 32 && CONVOLUTIONAL.includes(c.net))
+    .flatMap(({ net, rows }) => {
+      const one = cases.find((c) => c.net === net && c.batch === 32 && c.threads === 1);
+      return rows
+        .filter(({ name }) => name.startsWith('ours'))
+        .map((row) => [`${net}, ${row.name}`, one.rows.find((r) => r.name === row.name).ms / row.ms]);
+    });
+}
