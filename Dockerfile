@@ -36,12 +36,12 @@ RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
-# The package is optional, so npm would pass over a failed download in silence: here it has to be there.
-RUN npm_config_nodedir=/usr/local npm rebuild @tensorflow/tfjs-node-gpu \
-    && ls node_modules/@tensorflow/tfjs-node-gpu/lib/napi-v*/tfjs_binding.node
 COPY scripts/build-native.mjs ./scripts/
 COPY native ./native
 RUN node scripts/build-native.mjs --require
+# The package is optional, so npm would pass over a failed download in silence: here it has to be there.
+RUN npm_config_nodedir=/usr/local npm rebuild @tensorflow/tfjs-node-gpu \
+    && ls node_modules/@tensorflow/tfjs-node-gpu/lib/napi-v*/tfjs_binding.node
 
 FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04 AS gpu
 COPY --from=node:24-bookworm-slim /usr/local/bin/node /usr/local/bin/node
