@@ -41,7 +41,12 @@ for (const name of names.length > 0 ? names : Object.keys(NETS)) {
     }
     const { macs } = variant.plan;
     const share = variant.memoryBytes / ((count * bits) / 8);
-    const line = [name.padEnd(10), `${bits} bits`, `build ${Math.min(...built).toFixed(1)} ms`, `bytes ${share.toFixed(3)}`];
+    const line = [
+      name.padEnd(10),
+      `${bits} bits`,
+      `build ${Math.min(...built).toFixed(1)} ms`,
+      `bytes ${share.toFixed(3)}`,
+    ];
     for (const batch of list('batch', '1,32')) {
       const input = Float32Array.from({ length: batch * size }, () => Math.random() * 2 - 1);
       const times = [];

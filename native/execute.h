@@ -61,8 +61,13 @@ struct Frame {
   Epilogue epilogue(const Op& op) const;
 };
 
+/** Multiplications from which an op is worth sharing among threads. */
+constexpr size_t kShareWork = 1 << 18;
+
 void run_linear(const Frame& frame, const Op& op);
 void run_depthwise(const Frame& frame, const Op& op);
+/** The epilogue from a pixel and a row on. */
+Epilogue shifted(Epilogue e, size_t pixel, size_t row);
 /** Weights as float32, rows first … first + count - 1 of a block layout: [block][column][lanes]. */
 void decode_floats(const Plan& plan, const Kernels& kernels, const Op& op, size_t first_row, size_t rows,
                    Scratch& scratch, float* out);

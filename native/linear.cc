@@ -11,9 +11,6 @@ namespace {
 constexpr size_t kStepPixels = 128;
 /** Bytes of patches that are gathered at a time: they stay in the second cache. */
 constexpr size_t kGatherBytes = 128 * 1024;
-/** Multiplications from which an op is worth sharing among threads. */
-constexpr size_t kShareWork = 1 << 18;
-
 /** The inputs of a step: `images` images from `a` on. */
 struct Inputs {
   const uint8_t* a;
@@ -40,18 +37,6 @@ std::vector<Part> split(size_t pixels, const Linear& l, size_t team) {
     if (full < l.rows) parts.push_back({0, pixels, full, l.rows - full});
   }
   return parts;
-}
-
-Epilogue shifted(Epilogue e, size_t pixel, size_t row) {
-  const size_t at = pixel * e.pitch + row;
-  if (e.bias) e.bias += row;
-  if (e.multipliers) e.multipliers += row;
-  if (e.float_bias) e.float_bias += row;
-  if (e.residual) e.residual += at;
-  if (e.float_residual) e.float_residual += at;
-  if (e.codes) e.codes += at;
-  if (e.floats) e.floats += at;
-  return e;
 }
 
 /** The rows without blocks of their own, as signed bytes in the kernels' layout. */
@@ -198,64 +183,6 @@ void float_part(const Frame& f, const Op& op, const Inputs& in, const Runs& runs
 
 }  // namespace
 
-void decode_floats(const Plan& plan, const Kernels& kernels, const Op& op, size_t first_row, size_t rows,
-                   Scratch& scratch, float* out) {
-  const Linear& l = op.linear;
-  const size_t lanes = op.kind == Kind::depthwise ? l.rows : kLanes;
-  const float* scales = plan.memory.as<float>(l.scales_at);
-  for (size_t row = first_row; row < first_row + rows; row += lanes) {
-    const size_t block = row / lanes, n = std::min(lanes, l.rows - row), count = n * l.columns;
-    const uint8_t* from = plan.memory.data() + (block < l.full_blocks ? l.full_at + block * l.block_bytes : l.tail_at);
-    if (l.bits == 32) {
-      std::memcpy(out, from, 4 * count);
-    } else if (l.bits == 16) {
-      kernels.from_half(reinterpret_cast<const uint16_t*>(from), count, out);
-    } else {
-      const size_t rounded = (count + 63) / 64 * 64;
-      int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(rounded));
-      kernels.unpack(from, rounded, l.bits, codes);
-      for (size_t c = 0, i = 0; c < l.columns; c++) {
-        for (size_t r = 0; r < n; r++, i++) out[i] = static_cast<float>(codes[i]) * scales[row + r];
-      }
-    }
-    out += count;
-  }
-}
-
-Padded pad_images(const WindowShape& w, const uint8_t* images, size_t count, size_t element, uint8_t fill,
-                  uint32_t multiplier, Memory& scratch) {
-  const size_t height = span_height(w), width = span_width(w);
-  const size_t channels = size_t{w.channels} * multiplier;
-  const size_t in_row = size_t{w.in_width} * w.channels * element, in_image = in_row * w.in_height;
-  if (multiplier == 1 && w.pad_top == 0 && w.pad_left == 0 && height <= w.in_height && width <= w.in_width) {
-    return {images, in_row / element, in_image / element};
-  }
-  const size_t pixel = channels * element, row = width * pixel;
-  uint8_t* to = scratch.ensure(count * height * row);
-  const size_t left = std::min<size_t>(w.pad_left, width) * pixel;
-  const size_t inside = w.pad_left >= width ? 0 : std::min<size_t>(w.in_width, width - w.pad_left);
-  for (size_t n = 0; n < count; n++, images += in_image) {
-    for (size_t y = 0; y < height; y++, to += row) {
-      if (y < w.pad_top || y - w.pad_top >= w.in_height) {
-        std::memset(to, fill, row);
-        continue;
-      }
-      const uint8_t* from = images + (y - w.pad_top) * in_row;
-      std::memset(to, fill, left);
-      if (multiplier == 1) {
-        std::memcpy(to + left, from, inside * pixel);
-      } else {
-        uint8_t* at = to + left;
-        for (size_t c = 0; c < inside * w.channels; c++, from += element) {
-          for (uint32_t m = 0; m < multiplier; m++, at += element) std::memcpy(at, from, element);
-        }
-      }
-      std::memset(to + left + inside * pixel, fill, row - left - inside * pixel);
-    }
-  }
-  return {scratch.data(), row / element, height * row / element};
-}
-
 void run_linear(const Frame& f, const Op& op) {
   const Tensor &in = f.plan.tensors[op.inputs[0]], &out = f.plan.tensors[op.output];
   const Linear& l = op.linear;
@@ -281,55 +208,6 @@ void run_linear(const Frame& f, const Op& op) {
     f.team.parallel(parts.size(), [&](size_t i, Scratch& scratch) {
       if (f.plan.is_float) float_part(f, op, inputs, runs, step_epilogue, parts[i], scratch);
       else IntegerPart(f, op, inputs, runs, step_epilogue, parts[i], scratch).run();
-    });
-  }
-}
-
-void run_depthwise(const Frame& f, const Op& op) {
-  const Tensor &in = f.plan.tensors[op.inputs[0]], &out = f.plan.tensors[op.output];
-  const Linear& l = op.linear;
-  const size_t element = f.plan.is_float ? 4 : 1, per_image = size_t{out.height} * out.width;
-  Scratch& s = f.scratch;
-  const size_t count = l.rows * l.columns;
-  Depthwise p = {};
-  if (f.plan.is_float) {
-    float* decoded = reinterpret_cast<float*>(s.tile.ensure(4 * count));
-    decode_floats(f.plan, f.kernels, op, 0, l.rows, s, decoded);
-    p.float_weights = decoded;
-  } else {
-    const size_t rounded = (count + 63) / 64 * 64;
-    int8_t* codes = reinterpret_cast<int8_t*>(s.tile.ensure(rounded));
-    f.kernels.unpack(f.plan.memory.data() + l.tail_at, rounded, l.bits, codes);
-    p.weights = codes;
-  }
-  p.row_pitch = p.rows = l.rows;
-  const Epilogue e = f.epilogue(op);
-  const uint8_t fill = f.plan.is_float ? 0 : static_cast<uint8_t>(in.zero);
-  std::vector<uint32_t> taps;
-  for (size_t n = 0; n < f.images; n++) {
-    const uint8_t* image = f.bytes(op.inputs[0]) + n * in.elements * element;
-    const Padded padded = pad_images(op.window, image, 1, element, fill, op.channel_multiplier, s.padded);
-    pixel_starts(op.window, padded.row, padded.image, l.rows, 0, per_image, s.pixels);
-    taps.clear();
-    for (size_t ky = 0; ky < op.window.kernel_height; ky++) {
-      for (size_t kx = 0; kx < op.window.kernel_width; kx++) {
-        taps.push_back(static_cast<uint32_t>(ky * op.window.dilation_height * padded.row +
-                                             kx * op.window.dilation_width * l.rows));
-      }
-    }
-    p.a = padded.data;
-    p.float_a = reinterpret_cast<const float*>(padded.data);
-    p.taps = taps.data();
-    p.tap_count = taps.size();
-    const size_t units = count * per_image < kShareWork ? 1 : std::min(per_image, 2 * f.team.size());
-    const size_t step = (per_image + units - 1) / units;
-    f.team.parallel((per_image + step - 1) / step, [&](size_t i, Scratch&) {
-      Depthwise part = p;
-      part.pixels = s.pixels.data() + i * step;
-      part.count = std::min(step, per_image - i * step);
-      part.epilogue = shifted(e, n * per_image + i * step, 0);
-      if (f.plan.is_float) f.kernels.float_depthwise(part);
-      else f.kernels.depthwise(part);
     });
   }
 }

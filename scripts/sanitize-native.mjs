@@ -16,10 +16,15 @@ const compiler = process.env.CXX || 'g++';
 /** What each sanitizer needs beside the built addon. */
 const SETTINGS = {
   // Node leaks by design at exit; the addon's own memory is counted by the tests.
-  address: { library: 'libasan.so', env: { ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0', UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1' } },
+  address: {
+    library: 'libasan.so',
+    env: { ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0', UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1' },
+  },
   thread: {
     library: 'libtsan.so',
-    env: { TSAN_OPTIONS: `suppressions=${join(root, 'native/test/tsan.supp')}:halt_on_error=0:exitcode=66:report_signal_unsafe=0` },
+    env: {
+      TSAN_OPTIONS: `suppressions=${join(root, 'native/test/tsan.supp')}:halt_on_error=0:exitcode=66:report_signal_unsafe=0`,
+    },
   },
 };
 

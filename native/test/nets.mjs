@@ -23,7 +23,14 @@ function builder(shape) {
     return data;
   };
   const weight = (name, dims, scale, offset) => {
-    weights.set(name, { shape: dims, data: random(dims.reduce((a, b) => a * b, 1), scale, offset) });
+    weights.set(name, {
+      shape: dims,
+      data: random(
+        dims.reduce((a, b) => a * b, 1),
+        scale,
+        offset,
+      ),
+    });
     return name;
   };
   const b = {
@@ -35,7 +42,11 @@ function builder(shape) {
         name,
         inputs: [from.name],
         shape: [Math.ceil(h / stride), Math.ceil(w / stride), depthwise ? c : out],
-        kernel: weight(`${name}/k`, depthwise ? [k, k, c, 1] : [k, k, c, out], 1 / Math.sqrt(k * k * (depthwise ? 1 : c))),
+        kernel: weight(
+          `${name}/k`,
+          depthwise ? [k, k, c, 1] : [k, k, c, out],
+          1 / Math.sqrt(k * k * (depthwise ? 1 : c)),
+        ),
         kernelSize: [k, k],
         bias: weight(`${name}/b`, [depthwise ? c : out], 0.1),
         strides: [stride, stride],
@@ -45,12 +56,21 @@ function builder(shape) {
       return node;
     },
     depthwise: (stride = 1) => b.conv(0, 3, stride, at, true),
-    relu: (from = at) => add({ op: 'relu', name: `relu${nodes.length}`, inputs: [from.name], shape: from.shape, maxValue: null }),
+    relu: (from = at) =>
+      add({ op: 'relu', name: `relu${nodes.length}`, inputs: [from.name], shape: from.shape, maxValue: null }),
     add: (x, y) => add({ op: 'add', name: `add${nodes.length}`, inputs: [x.name, y.name], shape: x.shape }),
     maxPool() {
       const [h, w, c] = at.shape;
       const shape = [h >> 1, w >> 1, c];
-      return add({ op: 'max_pool', name: `pool${nodes.length}`, inputs: [at.name], shape, poolSize: [2, 2], strides: [2, 2], padding: 'valid' });
+      return add({
+        op: 'max_pool',
+        name: `pool${nodes.length}`,
+        inputs: [at.name],
+        shape,
+        poolSize: [2, 2],
+        strides: [2, 2],
+        padding: 'valid',
+      });
     },
     gap: () => add({ op: 'global_avg_pool', name: `gap${nodes.length}`, inputs: [at.name], shape: [at.shape[2]] }),
     flatten() {

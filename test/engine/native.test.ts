@@ -5,7 +5,7 @@ import { runPlan } from '../../src/engine/reference.js';
 import { buildPlan } from '../../src/quantize/build.js';
 import type { Precision, Width } from '../../src/quantize/precision.js';
 import { Random } from '../support/random.js';
-import { additionNet, calibrated, findLibrary, testNet } from './native-nets.js';
+import { additionNet, calibrated, findLibrary, type TestNet, testNet } from './native-nets.js';
 
 const { library, skip } = findLibrary();
 const isas = library?.isas() ?? [];
@@ -23,7 +23,7 @@ test('integer plans: every instruction set equals the reference bit for bit, at 
   const ops = new Set<string>();
   let cases = 0;
   for (const seed of seeds(160)) {
-    const net = seed % 16 === 0 ? calibrated(new Random(seed), additionNet(new Random(seed))) : testNet(seed, 10);
+    const net = netOf(seed);
     const { source, draw, random } = net;
     const weights = await source.readWeights();
     for (let i = 0; i < 4; i++) {
@@ -108,6 +108,19 @@ test('answers do not depend on how many threads share the work', { skip }, async
   }
   await Promise.all(engines.map((e) => e.close()));
 });
+
+/** Mostly nets of every op and few channels; some of many channels, and some of additions that join no layer. */
+function netOf(seed: number): TestNet {
+  const random = new Random(seed);
+  if (seed % 16 === 0) return calibrated(random, additionNet(random));
+  if (seed % 8 !== 4) return testNet(seed, 10);
+  const layer = () => ({
+    channels: random.integer(12, 90),
+    kernel: random.integer(1, 3),
+    stride: random.integer(1, 3),
+  });
+  return testNet(seed, 0, [layer(), layer(), layer()]);
+}
 
 /** A net of a few million multiplications, which a team of threads shares at batch 1; 3 channels are gathered. */
 function wideNet(seed: number) {

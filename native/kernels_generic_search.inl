@@ -1,0 +1,112 @@
+// float16, the loops of the scale search and the turning of weights, in plain C++. Included by kernels_generic.inl.
+
+[[maybe_unused]] void generic_from_half(const uint16_t* in, size_t n, float* out) {
+  for (size_t i = 0; i < n; i++) {
+    const uint32_t sign = static_cast<uint32_t>(in[i] & 0x8000) << 16, magnitude = in[i] & 0x7fff;
+    float v;
+    if (magnitude < 0x400) {
+      v = static_cast<float>(magnitude) * 0x1p-24f;
+      v = sign ? -v : v;
+    } else {
+      const uint32_t bits = sign | ((magnitude << 13) + (magnitude < 0x7c00 ? 0x38000000u : 0x70000000u));
+      std::memcpy(&v, &bits, 4);
+    }
+    out[i] = v;
+  }
+}
+
+/** Half to even, what overflows saturates at ±65504. */
+[[maybe_unused]] void generic_to_half(const float* in, size_t n, uint16_t* out) {
+  for (size_t i = 0; i < n; i++) {
+    const float v = clamped(in[i], -65504.0f, 65504.0f);
+    uint32_t bits;
+    std::memcpy(&bits, &v, 4);
+    const uint32_t sign = (bits >> 16) & 0x8000, mantissa = bits & 0x7fffff;
+    const int exponent = static_cast<int>((bits >> 23) & 0xff) - 127;
+    const auto rounded = [](uint32_t m, int shift) {
+      const uint32_t kept = m >> shift, rest = m & ((1u << shift) - 1), half = 1u << (shift - 1);
+      return rest > half || (rest == half && (kept & 1)) ? kept + 1 : kept;
+    };
+    if (exponent < -25) out[i] = static_cast<uint16_t>(sign);
+    else if (exponent < -14) out[i] = static_cast<uint16_t>(sign | rounded(mantissa | 0x800000, -exponent - 1));
+    else out[i] = static_cast<uint16_t>(sign | ((static_cast<uint32_t>(exponent + 15) << 10) + rounded(mantissa, 13)));
+  }
+}
+
+[[maybe_unused]] void generic_round_to_half(float* values, size_t n) {
+  uint16_t half[256];
+  for (size_t i = 0; i < n; i += 256) {
+    const size_t count = n - i < 256 ? n - i : 256;
+    generic_to_half(values + i, count, half);
+    generic_from_half(half, count, values + i);
+  }
+}
+
+inline float code_of(float w, float inverse, float low, float high) {
+  return round_even(clamped(w * inverse, low, high));
+}
+
+[[maybe_unused]] float generic_squared_error(const float* w, size_t n, float scale, int bits, float limit) {
+  const float inverse = 1.0f / scale;
+  const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
+  float lanes[16] = {};
+  float sum = 0;
+  for (size_t i = 0; i < n; i += 1024) {
+    const size_t end = n - i < 1024 ? n : i + 1024;
+    for (size_t j = i; j < end; j += 16) {
+      const size_t count = end - j < 16 ? end - j : 16;
+      for (size_t l = 0; l < count; l++) {
+        const float d = w[j + l] - code_of(w[j + l], inverse, low, high) * scale;
+        lanes[l] = lanes[l] + d * d;
+      }
+    }
+    // Lanes only grow, and float addition is monotone: once not below the limit, never below it again.
+    sum = 0;
+    for (int l = 0; l < 16; l++) sum = sum + lanes[l];
+    if (sum >= limit) break;
+  }
+  return sum;
+}
+
+[[maybe_unused]] void generic_moments(const float* w, size_t n, float scale, int bits, double* numerator,
+                                      double* denominator) {
+  const float inverse = 1.0f / scale;
+  const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
+  double numerators[16] = {}, denominators[16] = {};
+  for (size_t j = 0; j < n; j += 16) {
+    const size_t count = n - j < 16 ? n - j : 16;
+    for (size_t l = 0; l < count; l++) {
+      const double code = static_cast<double>(code_of(w[j + l], inverse, low, high));
+      numerators[l] = numerators[l] + static_cast<double>(w[j + l]) * code;
+      denominators[l] = denominators[l] + code * code;
+    }
+  }
+  *numerator = *denominator = 0;
+  for (int l = 0; l < 16; l++) {
+    *numerator = *numerator + numerators[l];
+    *denominator = *denominator + denominators[l];
+  }
+}
+
+[[maybe_unused]] void generic_codes(const float* w, size_t n, float scale, int bits, int8_t* out) {
+  const float inverse = 1.0f / scale;
+  const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
+  for (size_t i = 0; i < n; i++) {
+    out[i] = static_cast<int8_t>(static_cast<int32_t>(code_of(w[i], inverse, low, high)));
+  }
+}
+
+[[maybe_unused]] void generic_fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out,
+                                   size_t pitch) {
+  for (size_t c = 0; c < n; c++) {
+    for (size_t r = 0; r < kLanes; r++) {
+      out[r * pitch + c] = static_cast<float>(static_cast<double>(in[c * in_pitch + r]) * scales[r]);
+    }
+  }
+}
+
+[[maybe_unused]] void generic_turn(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out) {
+  for (size_t c = 0; c < n; c++) {
+    for (size_t r = 0; r < kLanes; r++) out[c * kLanes + r] = in[r * in_pitch + c];
+  }
+}
