@@ -124,7 +124,7 @@ struct Kernels {
   void (*round_to_half)(float* values, size_t n);
   void (*from_half)(const uint16_t* in, size_t n, float* out);
   void (*to_half)(const float* in, size_t n, uint16_t* out);
-  /** Σ(w - scale·code)² in 16 float32 lanes, or anything not below `limit` as soon as the sum is sure to pass it. */
+  /** Σ(w - scale·code)² in 16 float32 lanes, or anything above `limit` as soon as the sum is sure to pass it. */
   float (*squared_error)(const float* w, size_t n, float scale, int bits, float limit);
   /** Σw·code and Σcode² in 16 float64 lanes, the lanes then in order. */
   void (*moments)(const float* w, size_t n, float scale, int bits, double* numerator, double* denominator);

@@ -60,10 +60,10 @@ inline float code_of(float w, float inverse, float low, float high) {
         lanes[l] = lanes[l] + d * d;
       }
     }
-    // Lanes only grow, and float addition is monotone: once not below the limit, never below it again.
+    // Lanes only grow, and float addition is monotone: once past the limit, always past it.
     sum = 0;
     for (int l = 0; l < 16; l++) sum = sum + lanes[l];
-    if (sum >= limit) break;
+    if (sum > limit) break;
   }
   return sum;
 }

@@ -25,7 +25,8 @@ float min_max_scale(float least, float greatest, int bits, int sign) {
   return static_cast<float>(sign * std::max(high / top, -low / (top + 1)));
 }
 
-float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule rule) {
+/** @param hint which candidate was best for a row like this one; becomes this row's */
+float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule rule, int& hint) {
   float low[16] = {}, high[16] = {};
   size_t i = 0;
   for (; i + 16 <= n; i += 16) {
@@ -44,29 +45,37 @@ float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule r
   const float natural = -minus < plus ? minus : plus;
   if (rule == Rule::min_max) return natural;
   const auto [steps, factor] = kWalks[bits - 2];
-  float best = natural;
-  float error = k.squared_error(w, n, natural, bits, std::numeric_limits<float>::infinity());
-  const auto consider = [&](float scale) {
-    const float e = k.squared_error(w, n, scale, bits, error);
-    if (e < error) {
-      error = e;
-      best = scale;
-    }
-  };
+  const float other = natural == plus ? minus : plus;
+  float candidates[48] = {};
+  int count = 0;
   for (int sign = 0; sign < (bits <= kBothSignsUpTo ? 2 : 1); sign++) {
-    const float start = sign == 0 ? natural : natural == plus ? minus : plus;
-    double scale = start;
-    for (int step = 0; step < steps; step++, scale *= factor) {
-      // The natural scale itself has been tried.
-      if (sign > 0 || step > 0) consider(static_cast<float>(scale));
+    double scale = static_cast<double>(sign == 0 ? natural : other);
+    for (int step = 0; step < steps; step++, scale *= factor) candidates[count++] = static_cast<float>(scale);
+  }
+  // The first of the least error wins, in whatever order they are tried: the last row's best first, for then most of
+  // the others are given up early.
+  int chosen = hint < count ? hint : 0;
+  float error = k.squared_error(w, n, candidates[chosen], bits, std::numeric_limits<float>::infinity());
+  for (int i = 0, tried = chosen; i < count; i++) {
+    if (i == tried) continue;
+    const float e = k.squared_error(w, n, candidates[i], bits, error);
+    if (e < error || (e == error && i < chosen)) {
+      error = e;
+      chosen = i;
     }
   }
+  hint = chosen;
+  float best = candidates[chosen];
   for (int round = 0; round < 2; round++) {
     double numerator, denominator;
     k.moments(w, n, best, bits, &numerator, &denominator);
     const float refined = denominator == 0 ? best : static_cast<float>(numerator / denominator);
     if (refined == best) break;
-    consider(refined);
+    const float e = k.squared_error(w, n, refined, bits, error);
+    if (e < error) {
+      error = e;
+      best = refined;
+    }
   }
   return best;
 }
@@ -161,10 +170,11 @@ void code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sourc
   const double largest = std::max(in.zero, (1 << in.bits) - 1 - in.zero);
   int32_t* bias = plan.memory.as<int32_t>(l.bias_at) + unit.first_row;
   float* multipliers = plan.memory.as<float>(l.scales_at) + unit.first_row;
+  int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
     float scale = op.source.rule == Rule::given
                       ? sources[static_cast<size_t>(op.source.scales)].data[unit.first_row + r]
-                      : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule);
+                      : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
     const double b = static_cast<double>(folded.bias[r]);
     const float least = static_cast<float>(std::fabs(b) / (in_scale * kBiasLimit));
     if (std::fabs(scale) < least) scale = scale < 0 ? -least : least;
@@ -246,10 +256,11 @@ void store_float(Plan& plan, const Kernels& k, const std::vector<Source>& source
   int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(count));
   int8_t* turned = reinterpret_cast<int8_t*>(scratch.gathered.ensure(count));
   float* scales = plan.memory.as<float>(l.scales_at) + unit.first_row;
+  int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
     scales[r] = op.source.rule == Rule::given
                     ? sources[static_cast<size_t>(op.source.scales)].data[unit.first_row + r]
-                    : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule);
+                    : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
     k.codes(folded.row(r), l.columns, scales[r], l.bits, codes + r * l.columns);
   }
   transpose(codes, unit.rows, l.columns, l.columns, turned);
