@@ -27,7 +27,9 @@ float squared_error(const float* w, size_t n, float scale, int bits, float limit
   size_t i = 0;
   const size_t full = n / 16 * 16;
   while (i < full) {
-    const size_t end = full - i < 256 ? full : i + 256;
+    // Soon at first, for most candidates are far off; then seldom, for a sum of lanes is as dear as ten vectors.
+    const size_t stretch = i < 1024 ? 256 + i : 2048;
+    const size_t end = full - i < stretch ? full : i + stretch;
     for (; i < end; i += 16) lanes = _mm512_add_ps(lanes, error_of(g, _mm512_loadu_ps(w + i)));
     // Lanes only grow; the margin is above all rounding of a sum of sixteen in whatever order.
     if (_mm512_reduce_add_ps(lanes) * (1 - 1e-5f) > limit) return __builtin_inff();
