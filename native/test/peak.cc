@@ -22,19 +22,23 @@ double least_seconds(int runs, Work work) {
 int main() {
   constexpr int kLoops = 200000;
   volatile int sink = 0;
-  const double vnni = least_seconds(20, [&] {
-    __m512i acc[16], a = _mm512_set1_epi32(sink + 3), b = _mm512_set1_epi32(sink + 5);
-    for (auto& x : acc) x = a;
-    for (int i = 0; i < kLoops; i++)
-      for (auto& x : acc) { x = _mm512_dpbusd_epi32(x, a, b); asm volatile("" : "+v"(x)); }
-    for (auto& x : acc) sink = sink + _mm512_reduce_add_epi32(x);
+  // Sixteen accumulators by name: a compiler would keep an array of them in memory.
+#define EACH(op)                                                                                                    \
+  op " %%zmm30, %%zmm31, %%zmm0\n" op " %%zmm30, %%zmm31, %%zmm1\n" op " %%zmm30, %%zmm31, %%zmm2\n"                \
+  op " %%zmm30, %%zmm31, %%zmm3\n" op " %%zmm30, %%zmm31, %%zmm4\n" op " %%zmm30, %%zmm31, %%zmm5\n"                \
+  op " %%zmm30, %%zmm31, %%zmm6\n" op " %%zmm30, %%zmm31, %%zmm7\n" op " %%zmm30, %%zmm31, %%zmm8\n"                \
+  op " %%zmm30, %%zmm31, %%zmm9\n" op " %%zmm30, %%zmm31, %%zmm10\n" op " %%zmm30, %%zmm31, %%zmm11\n"              \
+  op " %%zmm30, %%zmm31, %%zmm12\n" op " %%zmm30, %%zmm31, %%zmm13\n" op " %%zmm30, %%zmm31, %%zmm14\n"            \
+  op " %%zmm30, %%zmm31, %%zmm15\n"
+#define USED "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",       \
+  "xmm12", "xmm13", "xmm14", "xmm15", "xmm30", "xmm31"
+  const double vnni = least_seconds(20, [] {
+    asm volatile("vpxord %%zmm30, %%zmm30, %%zmm30\nvpxord %%zmm31, %%zmm31, %%zmm31" ::: USED);
+    for (int i = 0; i < kLoops; i++) asm volatile(EACH("vpdpbusd") ::: USED);
   });
-  const double fma = least_seconds(20, [&] {
-    __m512 acc[16], a = _mm512_set1_ps(1e-9f), b = _mm512_set1_ps(1e-9f);
-    for (auto& x : acc) x = a;
-    for (int i = 0; i < kLoops; i++)
-      for (auto& x : acc) { x = _mm512_fmadd_ps(a, b, x); asm volatile("" : "+v"(x)); }
-    for (auto& x : acc) sink = sink + static_cast<int>(_mm512_reduce_add_ps(x));
+  const double fma = least_seconds(20, [] {
+    asm volatile("vpxord %%zmm30, %%zmm30, %%zmm30\nvpxord %%zmm31, %%zmm31, %%zmm31" ::: USED);
+    for (int i = 0; i < kLoops; i++) asm volatile(EACH("vfmadd231ps") ::: USED);
   });
   std::printf("vnni %.1f GMAC/s, fma %.1f GMAC/s\n", 16.0 * kLoops * 64 / vnni / 1e9, 16.0 * kLoops * 16 / fma / 1e9);
   for (const size_t megabytes : {4, 8, 16, 64, 256}) {
