@@ -112,7 +112,9 @@ function versions() {
   const own = (path) => JSON.parse(readFileSync(join(root, path), 'utf8')).version;
   let commit = null;
   try {
-    commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
+    // With a + where the sources are not those of the commit.
+    const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+    commit = git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', 'native', 'src') ? '+' : '');
   } catch {
     // Not a clone.
   }

@@ -1,5 +1,7 @@
 /** Interleaved timing: in every round each contestant has one turn, in an order that moves on from round to round. */
 
+import { readFileSync } from 'node:fs';
+
 /** A turn of a quick contestant is a burst of runs about this long, the first of them not counted. */
 const BURST_MS = 12;
 const MOST_RUNS_IN_A_BURST = 12;
@@ -30,7 +32,15 @@ export async function compare(list, { budgetMs, single = false, leastRounds = 3,
     let estimate = await timed(contestant);
     for (let i = 0; i < 3 && estimate < SLOW_MS; i++) estimate = Math.min(estimate, await timed(contestant));
     const runs = single ? 1 : Math.min(Math.max(Math.floor(BURST_MS / estimate), 1), MOST_RUNS_IN_A_BURST);
-    entries.push({ contestant, runs, every: estimate > SLOW_MS ? 3 : 1, times: [], computes: [], rounds: new Map() });
+    entries.push({
+      contestant,
+      runs,
+      every: estimate > SLOW_MS ? 3 : 1,
+      times: [],
+      computes: [],
+      rounds: new Map(),
+      inside: new Map(),
+    });
   }
   const end = performance.now() + budgetMs;
   for (let round = 0; round < mostRounds && (round < leastRounds || performance.now() < end); round++) {
@@ -39,29 +49,59 @@ export async function compare(list, { budgetMs, single = false, leastRounds = 3,
       if (round % entry.every !== 0) continue;
       if (entry.runs > 1) await timed(entry.contestant);
       const turn = [];
+      const inside = [];
       for (let k = 0; k < entry.runs; k++) {
         turn.push(await timed(entry.contestant));
-        if (entry.contestant.computeMs !== undefined) entry.computes.push(entry.contestant.computeMs);
+        if (entry.contestant.computeMs !== undefined) inside.push(entry.contestant.computeMs);
       }
       entry.times.push(...turn);
       entry.rounds.set(round, median(turn));
+      entry.computes.push(...inside);
+      if (inside.length > 0) entry.inside.set(round, median(inside));
     }
   }
   return new Map(entries.map((entry) => [entry.contestant.name, summary(entry)]));
 }
 
-function summary({ times, computes, rounds }) {
+function summary({ times, computes, rounds, inside }) {
   return {
     ms: median(times),
     least: Math.min(...times),
     runs: times.length,
     compute: computes.length > 0 ? { ms: median(computes), least: Math.min(...computes) } : null,
     rounds,
+    inside,
   };
 }
 
-/** How many times as long `peer` takes: the median over the rounds that both were in. */
-export function ratio(peer, own) {
-  const shared = [...peer.rounds].filter(([round]) => own.rounds.has(round));
-  return median(shared.map(([round, ms]) => ms / own.rounds.get(round)));
+/**
+ * How many times as long `peer` takes: the median over the rounds that both were in.
+ * @param {'rounds' | 'inside'} which ours as the caller waits for it, or as the engine itself counts
+ */
+export function ratio(peer, own, which = 'rounds') {
+  const shared = [...peer.rounds].filter(([round]) => own[which].has(round));
+  return median(shared.map(([round, ms]) => ms / own[which].get(round)));
+}
+
+/** Share of the processor that other processes take between two calls, 0..1; null where the system does not tell. */
+export function othersShare() {
+  const first = busy();
+  const own = process.cpuUsage();
+  return () => {
+    const last = busy();
+    if (!first || !last) return null;
+    const { user, system } = process.cpuUsage(own);
+    // Ticks are of 10 ms.
+    return Math.max(last.busy - first.busy - (user + system) / 1e4, 0) / (last.all - first.all);
+  };
+}
+
+function busy() {
+  try {
+    const ticks = /^cpu +(.*)$/m.exec(readFileSync('/proc/stat', 'utf8'))[1].split(' ').slice(0, 8).map(Number);
+    const all = ticks.reduce((a, b) => a + b, 0);
+    return { all, busy: all - ticks[3] - ticks[4] };
+  } catch {
+    return null;
+  }
 }

@@ -29,15 +29,32 @@ export function tables(results) {
   ];
   if (results.quick) parts.push('**A quick run: too few rounds to quote.**');
   if (results.targets?.length > 0) {
-    const rows = results.targets.map((c) => [c.what, c.wanted, times(c.got), c.where, c.met ? 'yes' : '**no**']);
+    const rows = results.targets.map((c) => [
+      c.what,
+      c.wanted,
+      times(c.got),
+      times(c.inside),
+      c.where,
+      c.met ? 'yes' : '**no**',
+    ]);
     parts.push(
       '### What is to be reached: the worst of what was measured',
-      table(['', 'wanted', 'got', 'where', 'met'], rows),
+      table(['', 'wanted', 'got', 'without the hop', 'where', 'met'], rows),
     );
   }
   if (roofline) parts.push('### The processor', processor(roofline));
-  for (const net of results.nets ?? []) parts.push(...netTables(net, results.cases));
-  if (results.layers) parts.push('### 3×3 layers alone, one thread', layerTable(results));
+  for (const threads of new Set(results.cases?.map((c) => c.threads))) {
+    const cases = results.cases.filter((c) => c.threads === threads);
+    parts.push(
+      `### Nets, ${threads} ${threads === 1 ? 'thread' : 'threads'}: ms of a call (over ONNX Runtime)`,
+      netTable(cases),
+    );
+    parts.push(
+      `### Dense 4096×4096 beside MatMulNBits, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ms`,
+      blockTable(cases),
+    );
+  }
+  if (results.layers) parts.push('### 3×3 layers alone, one thread: GMAC/s (of the VNNI peak)', layerTable(results));
   const bandwidth = bandwidthRows(results);
   if (bandwidth.length > 0) {
     const rows = bandwidth.map((r) => [r.bits, r.threads, r.caches, r.gbs.toFixed(1), percent(r.share)]);
@@ -63,31 +80,50 @@ function processor({ vnni, fma, read }) {
   return table(['', ''], rows);
 }
 
-function netTables(net, cases) {
-  return cases
-    .filter((c) => c.net === net.name)
-    .flatMap(({ batch, threads, caches, rows, int8 }) => {
-      const title = `### ${net.name} (${(net.macs / 1e6).toFixed(0)} MMAC, ${(net.weights / 1e6).toFixed(1)} M weights)`;
-      const how = `batch ${batch}, ${threads} ${threads === 1 ? 'thread' : 'threads'}${caches === 'cold' ? ', caches cold' : ''}`;
-      const head = ['', 'ms', 'least', 'runs', `over ${int8}`, 'over ort fp32', 'over tfjs wasm'];
-      const body = rows.map(({ name, ms: median, least, runs, over = {} }) => {
-        const ratios = ['ort int8', 'ort fp32', 'tfjs wasm'].map((peer) => times(over[peer]));
-        return [name, ms(median), ms(least), runs, ...ratios];
-      });
-      return [`${title}: ${how}`, table(head, body)];
+/** One line for each net and batch; our 8 bits and fewer are over ONNX Runtime's faster int8, our fp32 over its fp32. */
+function netTable(cases) {
+  const own = cases[0].rows.filter(({ name }) => name.startsWith('ours')).map(({ name }) => name);
+  const head = ['net', 'batch', 'ort int8', ...own, 'ort fp32', 'tfjs wasm', "others' share of the CPU"];
+  const rows = cases.map(({ net, batch, caches, rows, int8, disturbed }) => {
+    const find = (name) => rows.find((row) => row.name === name);
+    const cells = own.map((name) => {
+      const { ms: median, over } = find(name);
+      return `${ms(median)} (${times(over[name === 'ours 32x32' ? 'ort fp32' : 'ort int8'])})`;
     });
+    const where = caches === 'cold' ? `${net}, caches cold` : net;
+    const peers = [ms(find('ort fp32').ms), ms(find('tfjs wasm')?.ms)];
+    return [where, batch, ms(find(int8).ms), ...cells, ...peers, disturbed === null ? '' : percent(disturbed)];
+  });
+  return table(head, rows);
 }
 
+function blockTable(cases) {
+  const rows = [];
+  for (const { batch, caches, rows: all } of cases.filter((c) => c.net === 'dense4096')) {
+    for (const bits of [8, 4, 2]) {
+      const [coarse, fine] = [128, 32].map((block) =>
+        all.find((r) => r.name === `ort MatMulNBits ${bits} bits, block ${block}`),
+      );
+      const own = all.find((r) => r.name === `ours ${bits}x${bits}`);
+      rows.push([batch, caches, bits, ms(own.ms), ms(own.compute.ms), ms(fine?.ms), ms(coarse?.ms)]);
+    }
+  }
+  return table(['batch', 'caches', 'bits', 'ours', 'ours, without the hop', 'blocks of 32', 'blocks of 128'], rows);
+}
+
+/** GMAC/s and share of the peak, one line for each layer and batch. */
 function layerTable({ layers, roofline }) {
-  const rows = layers.map((r) => [
-    r.layer,
-    r.batch,
-    r.name,
-    ms(r.ms),
-    r.gmacs.toFixed(0),
-    roofline?.vnni ? percent(r.gmacs / roofline.vnni) : '–',
-  ]);
-  return table(['layer', 'batch', '', 'ms', 'GMAC/s', 'of the VNNI peak'], rows);
+  const names = [...new Set(layers.map((r) => r.name))];
+  const places = [...new Set(layers.map((r) => `${r.layer}|${r.batch}`))];
+  const rows = places.map((place) => {
+    const [layer, batch] = place.split('|');
+    const cells = names.map((name) => {
+      const { gmacs } = layers.find((r) => r.name === name && `${r.layer}|${r.batch}` === place);
+      return roofline?.vnni ? `${gmacs.toFixed(0)} (${percent(gmacs / roofline.vnni)})` : gmacs.toFixed(0);
+    });
+    return [layer, batch, ...cells];
+  });
+  return table(['layer', 'batch', ...names], rows);
 }
 
 function variantTable(nets) {

@@ -10,11 +10,12 @@ export function targets(results) {
   const list = [];
   const worst = (what, wanted, entries, atMost = false) => {
     if (entries.length === 0) return;
-    const [where, got] = entries.reduce((a, b) => ((atMost ? b[1] > a[1] : b[1] < a[1]) ? b : a));
+    const [where, got, inside] = entries.reduce((a, b) => ((atMost ? b[1] > a[1] : b[1] < a[1]) ? b : a));
     list.push({
       what,
       wanted: `${atMost ? '≤' : '≥'} ${wanted}`,
       got,
+      inside,
       where,
       met: atMost ? got <= wanted : got >= wanted,
     });
@@ -26,7 +27,7 @@ export function targets(results) {
       .flatMap(({ net, batch, rows }) =>
         rows
           .filter(({ name }) => bits(bitsOf(name)))
-          .map(({ name, over }) => [`${net}, batch ${batch}, ${name}`, over[peer]]),
+          .map(({ name, over, inside }) => [`${net}, batch ${batch}, ${name}`, over[peer], inside[peer]]),
       );
   const isNet = (c) => CONVOLUTIONAL.includes(c.net) && c.threads === 1;
   const low = (bits) => bits <= 8;
