@@ -60,12 +60,17 @@ static void *read_stretch(void *argument) {
   return NULL;
 }
 
-/* GB/s of reading `bytes` of memory over and over, on `threads` threads. */
+static int ascending(const void *a, const void *b) {
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* GB/s of reading `bytes` of memory over and over, on `threads` threads; the median, as memory is shared with neighbours. */
 static double read_rate(size_t bytes, int threads) {
   uint64_t *memory = aligned_alloc(4096, bytes);
   if (!memory) return 0;
   memset(memory, 1, bytes);
-  double best = 1e9;
+  double seconds[REPEATS];
   const size_t words = bytes / 8 / threads;
   for (int i = 0; i < REPEATS; i++) {
     struct stretch parts[2];
@@ -75,12 +80,12 @@ static double read_rate(size_t bytes, int threads) {
     if (threads == 2) pthread_create(&other, NULL, read_stretch, &parts[1]);
     read_stretch(&parts[0]);
     if (threads == 2) pthread_join(other, NULL);
-    const double seconds = now() - began;
-    if (seconds < best) best = seconds;
+    seconds[i] = now() - began;
     sink += (double)parts[0].sum;
   }
   free(memory);
-  return bytes / best / 1e9;
+  qsort(seconds, REPEATS, sizeof *seconds, ascending);
+  return bytes / seconds[REPEATS / 2] / 1e9;
 }
 
 #if defined(__x86_64__)

@@ -10,6 +10,8 @@ import { Versions } from './version.mjs';
 
 const square = (bits) => ({ weightBits: bits, activationBits: bits });
 const THREADS = [1, 2];
+/** Of the processor: what others may take. */
+const MUCH = 0.05;
 
 /** How much of everything. */
 export const FULL = {
@@ -17,12 +19,14 @@ export const FULL = {
   threads: THREADS,
   budget: { single: 6000, 1: 5000, 32: 15000, dense: 5000, layer: 3000 },
   builds: 7,
+  again: 4,
 };
 export const QUICK = {
   widths: [8, 4, 2],
   threads: [1],
   budget: { single: 1000, 1: 700, 32: 1500, dense: 700, layer: 500 },
   builds: 2,
+  again: 0,
 };
 
 /** @returns {Promise<{engine: string, nets: object[], cases: object[]}>} */
@@ -33,6 +37,7 @@ export async function measureNets(size, probe, log) {
     for (const threads of size.threads) engines.set(threads, await NativeEngine.create({ threads }));
     const nets = [];
     const cases = [];
+    const again = { left: size.again };
     for (const make of Object.values(NETS)) {
       const net = make();
       const calibration = await calibrate(net);
@@ -48,9 +53,7 @@ export async function measureNets(size, probe, log) {
         // The number of threads changes no sum.
         if (threads === 1) row.errors = { ...(await verify(net, [...others, ...own])), ...row.errors };
         await probe.sample(true);
-        const share = othersShare();
-        const results = await compare(interleave(own, others), plan);
-        const disturbed = share();
+        const { results, disturbed } = await undisturbed(interleave(own, others), plan, again);
         for (const peer of others) await peer.close();
         const measured = {
           net: net.name,
@@ -82,6 +85,20 @@ function casesOf(net, size) {
       return isDense && batch === 1 ? [{ ...one, budgetMs: budget.single, single: true }, one] : [one];
     }),
   );
+}
+
+/** Measures a second time where other processes took much of the processor, as often as the run has time for that. */
+async function undisturbed(list, plan, again) {
+  const measure = async () => {
+    const share = othersShare();
+    const results = await compare(list, plan);
+    return { results, disturbed: share() };
+  };
+  const first = await measure();
+  if (!(first.disturbed > MUCH) || again.left <= 0) return first;
+  again.left--;
+  const second = await measure();
+  return second.disturbed < first.disturbed ? second : first;
 }
 
 /** Ours and theirs by turns: A B A B. */
