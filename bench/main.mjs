@@ -77,7 +77,7 @@ try {
 }
 results.seconds = Math.round((performance.now() - began) / 1000);
 results.targets = targets(results);
-writeFileSync(out, `${JSON.stringify(results, rounded, 1)}\n`);
+writeFileSync(out, `${JSON.stringify(results, rounded, 2)}\n`);
 console.log(tables(results));
 say(`written to ${out}`);
 
