@@ -139,8 +139,8 @@ void run_op(const Frame& f, const Op& op) {
 }  // namespace
 
 void Scratch::trim() {
-  if (images.size() + padded.size() + gathered.size() + tile.size() + unpacked.size() <= kKeep) return;
-  for (Memory* m : {&images, &padded, &gathered, &tile, &unpacked}) *m = Memory();
+  if (images.size() + group.size() + padded.size() + gathered.size() + tile.size() + unpacked.size() <= kKeep) return;
+  for (Memory* m : {&images, &group, &padded, &gathered, &tile, &unpacked}) *m = Memory();
 }
 
 Epilogue Frame::epilogue(const Op& op) const {
@@ -169,23 +169,44 @@ Epilogue Frame::epilogue(const Op& op) const {
   return e;
 }
 
+namespace {
+
+/** One group of images through the ops of one stage; the first stage reads the input, the last one gives the logits. */
+void run_stage(const Frame& f, const Stage& stage, const float* input, float* logits) {
+  const Plan& plan = f.plan;
+  if (stage.first_op == 0) {
+    const Tensor& in = plan.tensors[plan.input];
+    const size_t n = in.elements * f.images;
+    const float* from = input + in.elements * f.first;
+    if (plan.is_float) {
+      std::memcpy(f.floats(plan.input), from, 4 * n);
+      finish(f, plan.input);
+    } else {
+      f.kernels.quantize(from, n, 1.0f / in.scale, in.zero, top_of(in), f.bytes(plan.input));
+    }
+  }
+  for (size_t i = stage.first_op; i < stage.end_op; i++) {
+    run_op(f, plan.ops[i]);
+    if (plan.is_float) finish(f, plan.ops[i].output);
+  }
+  if (stage.end_op == plan.ops.size()) {
+    const size_t n = plan.tensors[plan.output].elements;
+    std::memcpy(logits + n * f.first, f.floats(plan.output), 4 * n * f.images);
+  }
+}
+
+}  // namespace
+
 void execute(const Plan& plan, const Kernels& kernels, const float* input, size_t images, float* logits,
              Scratch& scratch, Team& team) {
   scratch.images.ensure(plan.image_bytes * images);
-  const Frame f = {plan, kernels, images, scratch, team};
-  const Tensor& in = plan.tensors[plan.input];
-  const size_t n = in.elements * images;
-  if (plan.is_float) {
-    std::memcpy(f.floats(plan.input), input, 4 * n);
-    finish(f, plan.input);
-  } else {
-    kernels.quantize(input, n, 1.0f / in.scale, in.zero, top_of(in), f.bytes(plan.input));
+  scratch.group.ensure(plan.group_bytes);
+  for (const Stage& stage : plan.stages) {
+    for (size_t first = 0; first < images; first += stage.group) {
+      const Frame f = {plan, kernels, images, first, std::min(stage.group, images - first), scratch, team};
+      run_stage(f, stage, input, logits);
+    }
   }
-  for (const Op& op : plan.ops) {
-    run_op(f, op);
-    if (plan.is_float) finish(f, op.output);
-  }
-  std::memcpy(logits, f.floats(plan.output), 4 * plan.tensors[plan.output].elements * images);
 }
 
 }  // namespace bitdial

@@ -9,7 +9,7 @@ namespace bitdial {
 
 /** What one thread works in; grows to what the plans need and is used again. */
 struct Scratch {
-  Memory images, padded, gathered, tile, unpacked;
+  Memory images, group, padded, gathered, tile, unpacked;
   std::vector<uint32_t> pixels;
   /** Lets go of what has grown beyond what most nets need. */
   void trim();
@@ -37,9 +37,6 @@ class Solo : public Team {
   Scratch& scratch_;
 };
 
-/** Images that run together: late layers of few pixels then have enough to fill a tile. */
-constexpr size_t kChunk = 8;
-
 /**
  * Runs a plan on at most kChunk images.
  * @param input float32, images × elements of the input
@@ -48,15 +45,20 @@ constexpr size_t kChunk = 8;
 void execute(const Plan& plan, const Kernels& kernels, const float* input, size_t images, float* logits,
              Scratch& scratch, Team& team);
 
-/** One run: the plan, the buffers of its images, and who works on it. */
+/** One run of a stage: `images` images of a chunk from `first` on, their buffers, and who works on it. */
 struct Frame {
   const Plan& plan;
   const Kernels& kernels;
-  size_t images;
+  size_t chunk, first, images;
   Scratch& scratch;
   Team& team;
 
-  uint8_t* bytes(uint32_t tensor) const { return scratch.images.data() + plan.root(tensor).offset * images; }
+  size_t element_bytes(const Tensor& t) const { return !plan.is_float && t.storage == Storage::codes ? 1 : 4; }
+  uint8_t* bytes(uint32_t tensor) const {
+    const Tensor& t = plan.root(tensor);
+    if (!t.shared) return scratch.group.data() + t.offset * images;
+    return scratch.images.data() + t.offset * chunk + first * t.elements * element_bytes(t);
+  }
   float* floats(uint32_t tensor) const { return reinterpret_cast<float*>(bytes(tensor)); }
   Epilogue epilogue(const Op& op) const;
 };

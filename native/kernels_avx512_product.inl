@@ -6,6 +6,11 @@ inline __m512i broadcast4(const uint8_t* q) {
   return _mm512_set1_epi32(four);
 }
 
+/** The lanes of block b that are rows, where `left` rows are left. */
+inline __mmask16 lanes_of(size_t left, size_t b) {
+  return left >= (b + 1) * kLanes ? 0xffff : static_cast<__mmask16>((1u << (left - b * kLanes)) - 1);
+}
+
 /** bytes: weights are signed bytes. packed: unpacked in registers. keep: and kept as bytes, for the tiles that follow. */
 enum class Weights { bytes, packed, keep };
 
@@ -15,7 +20,11 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
   // Few pixels: codes stay unsigned, and the offset's share, offset·Σq, is summed up beside and taken off at the end.
   constexpr bool kSums = W == Weights::packed && P <= 2;
   __m512i acc[P][NB], sums[P];
-  for (auto& line : acc) for (__m512i& a : line) a = _mm512_setzero_si512();
+  const size_t left = p.rows - row;
+  for (size_t b = 0; b < NB; b++) {
+    const __m512i bias = _mm512_maskz_loadu_epi32(lanes_of(left, b), p.epilogue.bias + row + b * kLanes);
+    for (int i = 0; i < P; i++) acc[i][b] = bias;
+  }
   for (__m512i& a : sums) a = _mm512_setzero_si512();
   const uint8_t* base[P];
   for (int i = 0; i < P; i++) base[i] = p.a + p.pixels[pixel + static_cast<size_t>(i)];
@@ -50,18 +59,18 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
     }
   }
   const Epilogue& e = p.epilogue;
-  if (e.codes && p.rows - row >= NB * kLanes) {
+  if (e.codes && left >= NB * kLanes) {
     if (e.residual) storer.store_codes<P, NB, true>(e, pixel, row, acc);
     else storer.store_codes<P, NB, false>(e, pixel, row, acc);
     return;
   }
   for (size_t b = 0; b < NB; b++) {
-    const size_t at = row + b * kLanes, left = p.rows - at;
-    const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-    const __m512i bias = _mm512_maskz_loadu_epi32(mask, e.bias + at);
+    const size_t at = row + b * kLanes;
+    const __mmask16 mask = lanes_of(left, b);
     const __m512 multiplier = _mm512_maskz_loadu_ps(mask, e.multipliers + at);
     for (int i = 0; i < P; i++) {
-      storer.store(e, (pixel + static_cast<size_t>(i)) * e.pitch + at, acc[i][b], bias, multiplier, mask);
+      const size_t to = (pixel + static_cast<size_t>(i)) * e.pitch + at;
+      storer.store(e, to, acc[i][b], _mm512_setzero_si512(), multiplier, mask);
     }
   }
 }

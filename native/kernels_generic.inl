@@ -127,15 +127,21 @@ inline void each_position(const WindowShape& w, uint32_t oy, uint32_t ox, Visit 
   }
 }
 
+/** The greater of each pair; by value and without aliases, so that the compiler makes vectors of it. */
+template <typename T>
+inline void raise(T* __restrict out, const T* __restrict from, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = out[i] < from[i] ? from[i] : out[i];
+}
+
 template <typename T>
 inline void max_pool(const WindowShape& w, const T* in, T* out) {
+  const size_t channels = w.channels;
   for (uint32_t oy = 0; oy < w.out_height; oy++) {
-    for (uint32_t ox = 0; ox < w.out_width; ox++, out += w.channels) {
+    for (uint32_t ox = 0; ox < w.out_width; ox++, out += channels) {
       bool first = true;
       each_position(w, oy, ox, [&](size_t offset) {
-        const T* from = in + offset;
-        if (first) std::memcpy(out, from, w.channels * sizeof(T));
-        else for (size_t c = 0; c < w.channels; c++) out[c] = out[c] < from[c] ? from[c] : out[c];
+        if (first) std::memcpy(out, in + offset, channels * sizeof(T));
+        else raise(out, in + offset, channels);
         first = false;
       });
     }

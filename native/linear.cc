@@ -56,14 +56,19 @@ void unpack_tail(const Frame& f, const Linear& l, Scratch& scratch) {
   }
 }
 
-/** Copies the runs of each patch side by side, rounded up to groups of four. */
+/**
+ * Copies the runs of each patch side by side, rounded up to groups of four. Whole pieces of kPiece bytes: what a run writes
+ * past its end the next one overwrites, and the last one's ends in the slack.
+ */
 void gather(const Inputs& in, const Runs& runs, const Linear& l, const uint32_t* pixels, size_t count, uint8_t* out) {
-  const size_t pitch = 4 * l.groups;
+  constexpr size_t kPiece = 16;
+  const size_t pitch = 4 * l.groups, length = runs.length;
   for (size_t p = 0; p < count; p++, out += pitch) {
     uint8_t* to = out;
     for (const uint32_t start : runs.starts) {
-      std::memcpy(to, in.a + pixels[p] + start, runs.length);
-      to += runs.length;
+      const uint8_t* from = in.a + pixels[p] + start;
+      for (size_t i = 0; i < length; i += kPiece) std::memcpy(to + i, from + i, kPiece);
+      to += length;
     }
   }
 }

@@ -85,6 +85,9 @@ class Loader {
     const Tensor& t = plan_.tensors[op.output];
     if (plan_.is_float || t.storage != Storage::codes) return;
     if (low < -t.zero || high > (1 << t.bits) - 1 - t.zero) fail("bounds", "those of the codes", "wider");
+    if (low != std::nearbyint(low) || high != std::nearbyint(high)) {
+      fail("bounds", "whole numbers", shown(low) + " and " + shown(high));
+    }
   }
 
   void window(Op& op) {

@@ -43,12 +43,37 @@ void place(const Plan& plan, Op& op, size_t& at) {
   l.tail_at = take(packed_bytes(l.tail_rows() * l.columns, l.bits), 1);
 }
 
-/** Gives each tensor bytes of the image's buffer that no tensor alive at the same time has. */
-void place_tensors(Plan& plan) {
-  struct Life {
-    size_t begin, end;
-  };
-  std::vector<Life> lives(plan.tensors.size(), Life{SIZE_MAX, 0});
+size_t bytes_of(const Plan& plan, const Tensor& t) {
+  const size_t each = !plan.is_float && t.storage == Storage::codes ? 1 : 4;
+  return (t.elements * each + kSlack + 63) / 64 * 64;
+}
+
+/** Images whose tensors around an op fit into most of the second cache. */
+size_t group_of(const Plan& plan, const Op& op) {
+  constexpr size_t kCache = 512 * 1024;
+  size_t bytes = bytes_of(plan, plan.tensors[op.output]);
+  for (const uint32_t input : op.inputs) bytes += bytes_of(plan, plan.tensors[input]);
+  if (op.residual >= 0) bytes += bytes_of(plan, plan.tensors[static_cast<size_t>(op.residual)]);
+  size_t group = 1;
+  while (group < kChunk && 2 * group * bytes <= kCache) group *= 2;
+  return group;
+}
+
+void find_stages(Plan& plan) {
+  for (size_t i = 0; i < plan.ops.size(); i++) {
+    const size_t group = group_of(plan, plan.ops[i]);
+    if (plan.stages.empty() || plan.stages.back().group != group) plan.stages.push_back({i, i, group});
+    plan.stages.back().end_op = i + 1;
+  }
+}
+
+/** The first and the last op that use a tensor. */
+struct Life {
+  size_t begin = SIZE_MAX, end = 0;
+};
+
+std::vector<Life> lives_of(const Plan& plan) {
+  std::vector<Life> lives(plan.tensors.size());
   const auto use = [&](uint32_t tensor, size_t when) {
     Life& life = lives[plan.tensors[tensor].root];
     if (life.begin == SIZE_MAX) life.begin = when;
@@ -57,36 +82,57 @@ void place_tensors(Plan& plan) {
   use(plan.input, 0);
   for (size_t i = 0; i < plan.ops.size(); i++) {
     const Op& op = plan.ops[i];
-    for (const uint32_t input : op.inputs) use(input, i + 1);
-    if (op.residual >= 0) use(static_cast<uint32_t>(op.residual), i + 1);
-    use(op.output, i + 1);
+    for (const uint32_t input : op.inputs) use(input, i);
+    if (op.residual >= 0) use(static_cast<uint32_t>(op.residual), i);
+    use(op.output, i);
   }
-  use(plan.output, plan.ops.size() + 1);
+  use(plan.output, plan.ops.size() - 1);
+  return lives;
+}
+
+/** Gives each tensor bytes that no tensor alive at the same time has; a shared one lives for whole stages. */
+void place_tensors(Plan& plan) {
+  std::vector<Life> lives = lives_of(plan);
+  for (uint32_t i = 0; i < plan.tensors.size(); i++) {
+    Life& life = lives[i];
+    if (life.begin == SIZE_MAX) continue;
+    const auto stage_of = [&](size_t op) {
+      return std::find_if(plan.stages.begin(), plan.stages.end(), [&](const Stage& s) { return op < s.end_op; });
+    };
+    const auto first = stage_of(life.begin), last = stage_of(life.end);
+    plan.tensors[i].shared = first != last;
+    if (first != last) life = {first->first_op, last->end_op - 1};
+  }
   std::vector<uint32_t> placed;
-  const auto bytes = [&](uint32_t i) {
-    const Tensor& t = plan.tensors[i];
-    const size_t each = !plan.is_float && t.storage == Storage::codes ? 1 : 4;
-    return (t.elements * each + kSlack + 63) / 64 * 64;
-  };
   for (uint32_t i = 0; i < plan.tensors.size(); i++) {
     if (lives[i].begin == SIZE_MAX) continue;
+    Tensor& t = plan.tensors[i];
+    const size_t bytes = bytes_of(plan, t);
     size_t at = 0;
     for (bool moved = true; moved;) {
       moved = false;
       for (const uint32_t other : placed) {
+        if (plan.tensors[other].shared != t.shared) continue;
         const bool together = lives[other].begin <= lives[i].end && lives[i].begin <= lives[other].end;
-        const size_t begin = plan.tensors[other].offset, end = begin + bytes(other);
-        if (together && at < end && begin < at + bytes(i)) {
+        const size_t begin = plan.tensors[other].offset, end = begin + bytes_of(plan, plan.tensors[other]);
+        if (together && at < end && begin < at + bytes) {
           at = end;
           moved = true;
         }
       }
     }
-    plan.tensors[i].offset = at;
+    t.offset = at;
     placed.push_back(i);
-    plan.image_bytes = std::max(plan.image_bytes, at + bytes(i));
+    if (t.shared) {
+      plan.image_bytes = std::max(plan.image_bytes, at + bytes);
+    } else {
+      const auto stage = std::find_if(plan.stages.begin(), plan.stages.end(), [&](const Stage& s) {
+        return lives[i].begin < s.end_op;
+      });
+      plan.group_bytes = std::max(plan.group_bytes, (at + bytes) * stage->group);
+    }
   }
-  if (plan.image_bytes > kMostBytes) fail("tensors", "at most 1 GiB for an image", "more");
+  if (plan.image_bytes > kMostBytes || plan.group_bytes > kMostBytes) fail("tensors", "at most 1 GiB for an image", "more");
 }
 
 void check_sources(const Op& op, const std::vector<Source>& sources) {
@@ -119,6 +165,7 @@ void load_plan(const double* words, size_t count, const std::vector<Source>& sou
     place(plan, op, at);
     if (at > 16 * kMostBytes) fail("weights", "at most 16 GiB", "more");
   }
+  find_stages(plan);
   place_tensors(plan);
   plan.memory = Memory(at);
   g_plan_bytes += at;

@@ -26,7 +26,9 @@ struct Tensor {
   /** The tensor whose buffer this one has. */
   uint32_t root;
   size_t elements;
-  /** Bytes from the start of an image's buffers, for roots. */
+  /** Used in several stages, so there for all images of a chunk; others only for those of a group. For roots. */
+  bool shared = false;
+  /** Bytes from the start of its buffers, for each image. */
   size_t offset = 0;
   bool written = false;
 };
@@ -76,14 +78,28 @@ struct Op {
   LinearSource source = {};
 };
 
+/**
+ * Ops that run one after the other for a group of images before the next group: as many as keep what passes between them in
+ * the second cache.
+ */
+struct Stage {
+  size_t first_op, end_op, group;
+};
+
+/** Images that run together at most: late layers of few pixels then read their weights once for all of them. */
+constexpr size_t kChunk = 32;
+
 struct Plan {
   bool is_float = false;
   std::vector<Tensor> tensors;
   std::vector<Op> ops;
   uint32_t input = 0, output = 0;
   size_t source_count = 0;
-  /** Of all tensors of one image. */
+  std::vector<Stage> stages;
+  /** Of the shared tensors of one image. */
   size_t image_bytes = 0;
+  /** Of a stage's own tensors, of all its group. */
+  size_t group_bytes = 0;
   /** Multiply-accumulates of one image. */
   double macs = 0;
   Memory memory;
