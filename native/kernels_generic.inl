@@ -127,23 +127,40 @@ inline void each_position(const WindowShape& w, uint32_t oy, uint32_t ox, Visit 
   }
 }
 
-/** The greater of each pair; by value and without aliases, so that the compiler makes vectors of it. */
+/** The greatest of `count` stretches of channels and, with `more`, of what `out` holds; pieces of a constant length become vectors. */
 template <typename T>
-inline void raise(T* __restrict out, const T* __restrict from, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = out[i] < from[i] ? from[i] : out[i];
+inline void greatest(const T* in, const size_t* offsets, size_t count, size_t channels, bool more, T* out) {
+  constexpr size_t kPiece = 64 / sizeof(T);
+  for (size_t c = 0; c < channels; c += kPiece) {
+    const size_t n = channels - c < kPiece ? channels - c : kPiece;
+    T best[kPiece];
+    std::memcpy(best, more ? out + c : in + offsets[0] + c, n * sizeof(T));
+    for (size_t k = more ? 0 : 1; k < count; k++) {
+      const T* from = in + offsets[k] + c;
+      if (n == kPiece) for (size_t i = 0; i < kPiece; i++) best[i] = best[i] < from[i] ? from[i] : best[i];
+      else for (size_t i = 0; i < n; i++) best[i] = best[i] < from[i] ? from[i] : best[i];
+    }
+    std::memcpy(out + c, best, n * sizeof(T));
+  }
 }
 
 template <typename T>
 inline void max_pool(const WindowShape& w, const T* in, T* out) {
-  const size_t channels = w.channels;
+  constexpr size_t kMost = 32;
+  size_t offsets[kMost];
   for (uint32_t oy = 0; oy < w.out_height; oy++) {
-    for (uint32_t ox = 0; ox < w.out_width; ox++, out += channels) {
-      bool first = true;
+    for (uint32_t ox = 0; ox < w.out_width; ox++, out += w.channels) {
+      size_t count = 0;
+      bool more = false;
       each_position(w, oy, ox, [&](size_t offset) {
-        if (first) std::memcpy(out, in + offset, channels * sizeof(T));
-        else raise(out, in + offset, channels);
-        first = false;
+        if (count == kMost) {
+          greatest(in, offsets, count, w.channels, more, out);
+          more = true;
+          count = 0;
+        }
+        offsets[count++] = offset;
       });
+      greatest(in, offsets, count, w.channels, more, out);
     }
   }
 }
