@@ -142,13 +142,22 @@ inline void copy(const __m512i (&from)[4], __m512i (&to)[4]) {
   for (size_t j = 0; j < 4; j++) to[j] = from[j];
 }
 
-template <int KW>
-inline void small_sums(const SmallBlock& block, const __m512i (&columns)[3][4], __m512i (&sums)[4]) {
-  for (size_t j = 0; j < 4; j++) {
-    sums[j] = block.bias[j];
-    for (size_t x = 0; x < KW; x++) sums[j] = _mm512_dpbusd_epi32(sums[j], columns[x][j], block.weights[x][j]);
+/** Of a block's weights a line has its own copy, for no store of a byte can change that: it stays in registers. */
+struct SmallWeights {
+  __m512i of[3][4];
+
+  explicit SmallWeights(const SmallBlock& block) {
+    for (size_t x = 0; x < 3; x++) copy(block.weights[x], of[x]);
   }
-}
+
+  template <int KW>
+  void sums(const SmallBlock& block, const __m512i (&columns)[3][4], __m512i (&out)[4]) const {
+    for (size_t j = 0; j < 4; j++) {
+      out[j] = block.bias[j];
+      for (size_t x = 0; x < KW; x++) out[j] = _mm512_dpbusd_epi32(out[j], columns[x][j], of[x][j]);
+    }
+  }
+};
 
 /** A line of outputs of 64 channels. Stride: 1 or 2 where a window shares columns with the next one, else 0. */
 template <int Stride, int KW, bool Residual>
@@ -156,6 +165,7 @@ void small_line(const Depthwise& p, size_t oy, size_t c, const SmallBlock& block
   const WindowShape& w = p.window;
   const __mmask64 mask = first_bytes(w.channels - c);
   const SmallLines lines(p, oy, c, mask);
+  const SmallWeights weights(block);
   size_t at = oy * w.out_width * p.epilogue.pitch + c;
   int64_t x = window_start(0, w.stride_width, w.pad_left);
   __m512i columns[3][4], sums[4];
@@ -168,7 +178,7 @@ void small_line(const Depthwise& p, size_t oy, size_t c, const SmallBlock& block
     } else {
       for (size_t k = 0; k < KW; k++) lines.column(x + static_cast<int64_t>(k * w.dilation_width), columns[k]);
     }
-    small_sums<KW>(block, columns, sums);
+    weights.sums<KW>(block, columns, sums);
     storer.store<Residual>(p.epilogue, at, block, sums, mask);
     if (Stride == 1) copy(columns[1], columns[0]);
     if (Stride > 0) copy(columns[2], columns[Stride == 1 ? 1 : 0]);
@@ -180,12 +190,13 @@ template <bool Residual>
 void narrow_line(const Depthwise& p, size_t oy, const SmallBlock& block, const SmallStorer& storer) {
   const WindowShape& w = p.window;
   const SmallLines lines(p, oy, 0, ~__mmask64{0});
+  const SmallWeights weights(block);
   const size_t channels = w.channels, together = 64 / channels, first = oy * w.out_width;
   __m512i columns[3][4], sums[4];
   for (size_t ox = 0; ox < w.out_width; ox += together) {
     const int64_t x = window_start(ox, 1, w.pad_left);
     for (size_t k = 0; k < 3; k++) lines.columns(x + static_cast<int64_t>(k), columns[k]);
-    small_sums<3>(block, columns, sums);
+    weights.sums<3>(block, columns, sums);
     storer.store<Residual>(p.epilogue, (first + ox) * channels, block, sums, first_bytes((w.out_width - ox) * channels));
   }
 }

@@ -6,6 +6,10 @@ inline void float_tile(const FloatProduct& p, size_t pixel, size_t row) {
   for (auto& line : acc) for (__m512& a : line) a = _mm512_setzero_ps();
   const float* base[P];
   for (int i = 0; i < P; i++) base[i] = p.a + p.pixels[pixel + static_cast<size_t>(i)];
+  for (size_t i = 0; i < P; i++) {
+    const float* to = p.epilogue.floats + (pixel + i) * p.epilogue.pitch + row;
+    for (size_t b = 0; b < NB; b++) __builtin_prefetch(to + b * kLanes, 1);
+  }
   const float* w = p.weights + row / kLanes * p.block_floats;
   const size_t left = p.rows - row - (NB - 1) * kLanes;
   const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);

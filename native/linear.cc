@@ -56,13 +56,17 @@ void unpack_tail(const Frame& f, const Linear& l, Scratch& scratch) {
   }
 }
 
-/** Copies the runs of each patch side by side, rounded up to groups of four. */
+/**
+ * Copies the runs of each patch side by side, rounded up to groups of four. Runs are short: pieces of 16 bytes, of which
+ * the next run overwrites what is too much.
+ */
 void gather(const Inputs& in, const Runs& runs, const Linear& l, const uint32_t* pixels, size_t count, uint8_t* out) {
   const size_t pitch = 4 * l.groups;
   for (size_t p = 0; p < count; p++, out += pitch) {
     uint8_t* to = out;
     for (const uint32_t start : runs.starts) {
-      std::memcpy(to, in.a + pixels[p] + start, runs.length);
+      const uint8_t* from = in.a + pixels[p] + start;
+      for (size_t i = 0; i < runs.length; i += 16) std::memcpy(to + i, from + i, 16);
       to += runs.length;
     }
   }
