@@ -6,56 +6,62 @@
 //
 //     vector j, 128-bit lane l: channels 16l + 4j … 16l + 4j + 3
 
-inline void interleave(__m512i a, __m512i b, __m512i c, __m512i d, __m512i (&out)[4]) {
+/** 64 words; variables of their own, for the compiler would keep an array of vectors in memory. */
+struct Four {
+  __m512i a, b, c, d;
+};
+
+inline Four interleave(__m512i a, __m512i b, __m512i c, __m512i d) {
   const __m512i ab = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
   const __m512i cd = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
-  out[0] = _mm512_unpacklo_epi16(ab, cd);
-  out[1] = _mm512_unpackhi_epi16(ab, cd);
-  out[2] = _mm512_unpacklo_epi16(ab_high, cd_high);
-  out[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
+  return {_mm512_unpacklo_epi16(ab, cd), _mm512_unpackhi_epi16(ab, cd), _mm512_unpacklo_epi16(ab_high, cd_high),
+          _mm512_unpackhi_epi16(ab_high, cd_high)};
 }
 
-/** 64 words, channel after channel, in the order of interleave(). */
-inline void reorder(const __m512i (&in)[4], __m512i (&out)[4]) {
-  const __m512i a = _mm512_shuffle_i32x4(in[0], in[1], 0x44), b = _mm512_shuffle_i32x4(in[0], in[1], 0xee);
-  const __m512i c = _mm512_shuffle_i32x4(in[2], in[3], 0x44), d = _mm512_shuffle_i32x4(in[2], in[3], 0xee);
-  out[0] = _mm512_shuffle_i32x4(a, c, 0x88);
-  out[1] = _mm512_shuffle_i32x4(a, c, 0xdd);
-  out[2] = _mm512_shuffle_i32x4(b, d, 0x88);
-  out[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
+/** Words of channel after channel in the order of interleave(). */
+inline Four reorder(const Four& in) {
+  const __m512i a = _mm512_shuffle_i32x4(in.a, in.b, 0x44), b = _mm512_shuffle_i32x4(in.a, in.b, 0xee);
+  const __m512i c = _mm512_shuffle_i32x4(in.c, in.d, 0x44), d = _mm512_shuffle_i32x4(in.c, in.d, 0xee);
+  return {_mm512_shuffle_i32x4(a, c, 0x88), _mm512_shuffle_i32x4(a, c, 0xdd), _mm512_shuffle_i32x4(b, d, 0x88),
+          _mm512_shuffle_i32x4(b, d, 0xdd)};
+}
+
+inline Four add_products(const Four& columns, const Four& weights, const Four& sums) {
+  return {_mm512_dpbusd_epi32(sums.a, columns.a, weights.a), _mm512_dpbusd_epi32(sums.b, columns.b, weights.b),
+          _mm512_dpbusd_epi32(sums.c, columns.c, weights.c), _mm512_dpbusd_epi32(sums.d, columns.d, weights.d)};
 }
 
 inline __mmask64 first_bytes(size_t n) { return n >= 64 ? ~__mmask64{0} : (__mmask64{1} << n) - 1; }
 
 /** Weights and parameters of 64 bytes of a line: of 64 channels at most, or of all channels several times over. */
 struct SmallBlock {
-  __m512i weights[3][4], bias[4];
-  __m512 multipliers[4];
+  Four left, inner, right, bias, multipliers;
 
   SmallBlock(const Depthwise& p, size_t c) {
     const WindowShape& w = p.window;
-    alignas(64) int8_t taps[3][3][64] = {};
-    alignas(64) int32_t biases[64] = {};
-    alignas(64) float factors[64] = {};
-    const size_t period = w.channels - c < 64 ? w.channels - c : 64;
-    for (size_t at = 0; at + period <= 64; at += period) {
-      for (size_t t = 0; t < size_t{w.kernel_height} * w.kernel_width; t++) {
-        std::memcpy(taps[t % w.kernel_width][t / w.kernel_width] + at, p.weights + t * w.channels + c, period);
-      }
-      std::memcpy(biases + at, p.epilogue.bias + c, 4 * period);
-      std::memcpy(factors + at, p.epilogue.multipliers + c, 4 * period);
+    const size_t channels = w.channels - c;
+    const auto tap = [&](size_t y, size_t x) {
+      if (y >= w.kernel_height || x >= w.kernel_width) return _mm512_setzero_si512();
+      return take<1>(p.weights + (y * w.kernel_width + x) * w.channels + c, channels).a;
+    };
+    left = interleave(tap(0, 0), tap(1, 0), tap(2, 0), _mm512_setzero_si512());
+    inner = interleave(tap(0, 1), tap(1, 1), tap(2, 1), _mm512_setzero_si512());
+    right = interleave(tap(0, 2), tap(1, 2), tap(2, 2), _mm512_setzero_si512());
+    bias = reorder(take<4>(p.epilogue.bias + c, channels));
+    multipliers = reorder(take<4>(p.epilogue.multipliers + c, channels));
+  }
+
+ private:
+  /** 64 numbers; fewer than that over and over. */
+  template <size_t Vectors, typename T>
+  static Four take(const T* from, size_t count) {
+    alignas(64) T room[64] = {};
+    if (count < 64) {
+      for (size_t at = 0; at + count <= 64; at += count) std::memcpy(room + at, from, count * sizeof(T));
+      from = room;
     }
-    __m512i words[4];
-    for (size_t x = 0; x < 3; x++) {
-      for (size_t y = 0; y < 3; y++) words[y] = _mm512_load_si512(taps[x][y]);
-      interleave(words[0], words[1], words[2], _mm512_setzero_si512(), weights[x]);
-    }
-    for (size_t i = 0; i < 4; i++) words[i] = _mm512_load_si512(biases + 16 * i);
-    reorder(words, bias);
-    __m512i reordered[4];
-    for (size_t i = 0; i < 4; i++) words[i] = _mm512_load_si512(factors + 16 * i);
-    reorder(words, reordered);
-    for (size_t i = 0; i < 4; i++) multipliers[i] = _mm512_castsi512_ps(reordered[i]);
+    const auto load = [from](size_t i) { return _mm512_loadu_si512(from + i * 16 % (64 * Vectors / 4)); };
+    return {load(0), load(1), load(2), load(3)};
   }
 };
 
@@ -73,24 +79,30 @@ struct SmallStorer {
 
   /** Sums of 64 bytes of output `at`. Rounding keeps the order, so the lower bound may come after it, on bytes. */
   template <bool Residual>
-  void store(const Epilogue& e, size_t at, const SmallBlock& block, const __m512i (&sums)[4], __mmask64 mask) const {
-    __m512i q[4], residual[4];
-    if (Residual) {
-      const __m512i none = _mm512_setzero_si512();
-      interleave(_mm512_maskz_loadu_epi8(mask, e.residual + at), none, none, none, residual);
-    }
-    for (size_t j = 0; j < 4; j++) {
-      __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[j]), block.multipliers[j]);
-      if (Residual) {
-        const __m512 r = _mm512_cvtepi32_ps(_mm512_sub_epi32(residual[j], residual_zero));
-        v = _mm512_add_ps(v, _mm512_mul_ps(r, residual_multiplier));
-      }
-      q[j] = _mm512_cvtps_epi32(_mm512_min_ps(v, high));
-    }
-    const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero);
-    const __m512i last = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero);
+  void store(const Epilogue& e, size_t at, const SmallBlock& block, const Four& sums, __mmask64 mask) const {
+    const __m512i none = _mm512_setzero_si512();
+    Four residual;
+    if (Residual) residual = interleave(_mm512_maskz_loadu_epi8(mask, e.residual + at), none, none, none);
+    const __m512i a = value<Residual>(sums.a, block.multipliers.a, residual.a);
+    const __m512i b = value<Residual>(sums.b, block.multipliers.b, residual.b);
+    const __m512i c = value<Residual>(sums.c, block.multipliers.c, residual.c);
+    const __m512i d = value<Residual>(sums.d, block.multipliers.d, residual.d);
+    const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
+    const __m512i last = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
     const __m512i bytes = _mm512_max_epu8(_mm512_packus_epi16(first, last), low);
-    _mm512_mask_storeu_epi8(e.codes + at, mask, bytes);
+    if (mask == ~__mmask64{0}) _mm512_storeu_si512(e.codes + at, bytes);
+    else _mm512_mask_storeu_epi8(e.codes + at, mask, bytes);
+  }
+
+ private:
+  template <bool Residual>
+  __m512i value(__m512i sum, __m512i multiplier, __m512i residual) const {
+    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_castsi512_ps(multiplier));
+    if (Residual) {
+      const __m512 r = _mm512_cvtepi32_ps(_mm512_sub_epi32(residual, residual_zero));
+      v = _mm512_add_ps(v, _mm512_mul_ps(r, residual_multiplier));
+    }
+    return _mm512_cvtps_epi32(_mm512_min_ps(v, high));
   }
 };
 
@@ -114,48 +126,25 @@ struct SmallLines {
   }
 
   /** One column of 64 channels. */
-  void column(int64_t x, __m512i (&out)[4]) const {
-    if (x < 0 || x >= width) {
-      for (__m512i& v : out) v = fill;
-    } else {
-      load(x, ~__mmask64{0}, out);
-    }
+  Four column(int64_t x) const {
+    if (x < 0 || x >= width) return {fill, fill, fill, fill};
+    return load(x, ~__mmask64{0});
   }
 
-  /** Columns side by side of all channels, 64 bytes together. */
-  void columns(int64_t x, __m512i (&out)[4]) const {
+  /** `together` columns side by side of all channels. */
+  Four columns(int64_t x, int64_t together) const {
+    if (x >= 0 && x + together <= width) return load(x, ~__mmask64{0});
     const size_t before = static_cast<size_t>(x < 0 ? least(-x, 64) : 0) * channels;
     const size_t end = static_cast<size_t>(x < width ? least(width - x, 64) : 0) * channels;
-    load(x, first_bytes(end) & ~first_bytes(before), out);
+    return load(x, first_bytes(end) & ~first_bytes(before));
   }
 
  private:
-  void load(int64_t x, __mmask64 some, __m512i (&out)[4]) const {
+  Four load(int64_t x, __mmask64 some) const {
     const int64_t at = x * static_cast<int64_t>(channels);
-    __m512i rows[3];
-    for (size_t k = 0; k < 3; k++) rows[k] = _mm512_mask_loadu_epi8(fill, mask[k] & some, line[k] + at);
-    interleave(rows[0], rows[1], rows[2], _mm512_setzero_si512(), out);
-  }
-};
-
-inline void copy(const __m512i (&from)[4], __m512i (&to)[4]) {
-  for (size_t j = 0; j < 4; j++) to[j] = from[j];
-}
-
-/** Of a block's weights a line has its own copy, for no store of a byte can change that: it stays in registers. */
-struct SmallWeights {
-  __m512i of[3][4];
-
-  explicit SmallWeights(const SmallBlock& block) {
-    for (size_t x = 0; x < 3; x++) copy(block.weights[x], of[x]);
-  }
-
-  template <int KW>
-  void sums(const SmallBlock& block, const __m512i (&columns)[3][4], __m512i (&out)[4]) const {
-    for (size_t j = 0; j < 4; j++) {
-      out[j] = block.bias[j];
-      for (size_t x = 0; x < KW; x++) out[j] = _mm512_dpbusd_epi32(out[j], columns[x][j], of[x][j]);
-    }
+    return interleave(_mm512_mask_loadu_epi8(fill, mask[0] & some, line[0] + at),
+                      _mm512_mask_loadu_epi8(fill, mask[1] & some, line[1] + at),
+                      _mm512_mask_loadu_epi8(fill, mask[2] & some, line[2] + at), _mm512_setzero_si512());
   }
 };
 
@@ -165,39 +154,47 @@ void small_line(const Depthwise& p, size_t oy, size_t c, const SmallBlock& block
   const WindowShape& w = p.window;
   const __mmask64 mask = first_bytes(w.channels - c);
   const SmallLines lines(p, oy, c, mask);
-  const SmallWeights weights(block);
-  size_t at = oy * w.out_width * p.epilogue.pitch + c;
+  const Four left = block.left, inner = block.inner, right = block.right;
+  const size_t pixels = w.out_width, pitch = p.epilogue.pitch;
+  const int64_t step = w.stride_width, dilation = w.dilation_width;
+  size_t at = oy * pixels * pitch + c;
   int64_t x = window_start(0, w.stride_width, w.pad_left);
-  __m512i columns[3][4], sums[4];
-  if (Stride > 0) lines.column(x, columns[0]);
-  if (Stride == 1) lines.column(x + 1, columns[1]);
-  for (size_t ox = 0; ox < w.out_width; ox++, at += p.epilogue.pitch, x += w.stride_width) {
-    if (Stride > 0) {
-      if (Stride == 2) lines.column(x + 1, columns[1]);
-      lines.column(x + 2, columns[2]);
-    } else {
-      for (size_t k = 0; k < KW; k++) lines.column(x + static_cast<int64_t>(k * w.dilation_width), columns[k]);
-    }
-    weights.sums<KW>(block, columns, sums);
+  Four first, second, third;
+  if (Stride > 0) first = lines.column(x);
+  if (Stride == 1) second = lines.column(x + 1);
+  for (size_t ox = 0; ox < pixels; ox++, at += pitch, x += step) {
+    if (Stride == 0) first = lines.column(x);
+    if (Stride != 1 && KW > 1) second = lines.column(x + dilation);
+    if (KW > 2) third = lines.column(x + 2 * dilation);
+    Four sums = add_products(first, left, block.bias);
+    if (KW > 1) sums = add_products(second, inner, sums);
+    if (KW > 2) sums = add_products(third, right, sums);
     storer.store<Residual>(p.epilogue, at, block, sums, mask);
-    if (Stride == 1) copy(columns[1], columns[0]);
-    if (Stride > 0) copy(columns[2], columns[Stride == 1 ? 1 : 0]);
+    if (Stride == 1) first = second;
+    if (Stride == 1) second = third;
+    if (Stride == 2) first = third;
   }
 }
 
-/** 8, 16 or 32 channels: several outputs together. */
-template <bool Residual>
+/** 8, 16 or 32 channels: several outputs together; two of them share a column with the next two. */
+template <bool Two, bool Residual>
 void narrow_line(const Depthwise& p, size_t oy, const SmallBlock& block, const SmallStorer& storer) {
   const WindowShape& w = p.window;
   const SmallLines lines(p, oy, 0, ~__mmask64{0});
-  const SmallWeights weights(block);
-  const size_t channels = w.channels, together = 64 / channels, first = oy * w.out_width;
-  __m512i columns[3][4], sums[4];
-  for (size_t ox = 0; ox < w.out_width; ox += together) {
-    const int64_t x = window_start(ox, 1, w.pad_left);
-    for (size_t k = 0; k < 3; k++) lines.columns(x + static_cast<int64_t>(k), columns[k]);
-    weights.sums<3>(block, columns, sums);
-    storer.store<Residual>(p.epilogue, (first + ox) * channels, block, sums, first_bytes((w.out_width - ox) * channels));
+  const Four left = block.left, inner = block.inner, right = block.right;
+  const size_t pixels = w.out_width, channels = w.channels, together = Two ? 2 : 64 / channels;
+  const int64_t step = static_cast<int64_t>(together);
+  int64_t x = window_start(0, 1, w.pad_left);
+  Four first;
+  if (Two) first = lines.columns(x, step);
+  for (size_t ox = 0; ox < pixels; ox += together, x += step) {
+    if (!Two) first = lines.columns(x, step);
+    Four sums = add_products(first, left, block.bias);
+    sums = add_products(lines.columns(x + 1, step), inner, sums);
+    const Four third = lines.columns(x + 2, step);
+    sums = add_products(third, right, sums);
+    storer.store<Residual>(p.epilogue, (oy * pixels + ox) * channels, block, sums, first_bytes((pixels - ox) * channels));
+    if (Two) first = third;
   }
 }
 
@@ -215,7 +212,8 @@ void small_depthwise_of(const Depthwise& p) {
   for (size_t c = 0; c < w.channels; c += 64) {
     const SmallBlock block(p, c);
     for (size_t oy = p.first_line; oy < p.first_line + p.lines; oy++) {
-      if (narrow) narrow_line<Residual>(p, oy, block, storer);
+      if (narrow && w.channels == 32) narrow_line<true, Residual>(p, oy, block, storer);
+      else if (narrow) narrow_line<false, Residual>(p, oy, block, storer);
       else line(p, oy, c, block, storer);
     }
   }

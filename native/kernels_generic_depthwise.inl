@@ -9,8 +9,11 @@ struct Inside {
 
 inline Inside inside(int64_t start, size_t taps, size_t dilation, size_t size) {
   const int64_t step = static_cast<int64_t>(dilation), all = static_cast<int64_t>(taps);
-  // How many taps come before a position.
-  const auto before = [&](int64_t at) { return at <= start ? 0 : least(all, (at - start + step - 1) / step); };
+  // How many taps come before a position; most windows need no division.
+  const auto before = [&](int64_t at) {
+    if (at <= start) return int64_t{0};
+    return least(all, step == 1 ? at - start : (at - start + step - 1) / step);
+  };
   const int64_t first = before(0), end = before(static_cast<int64_t>(size));
   return {static_cast<size_t>(first), static_cast<size_t>(end)};
 }
