@@ -41,7 +41,7 @@ class Solo : public Team {
 constexpr size_t kChunk = 8;
 
 /**
- * Runs a plan on at most kChunk images.
+ * Runs a plan on some images.
  * @param input float32, images × elements of the input
  * @param logits float32, images × elements of the output
  */

@@ -10,8 +10,19 @@ namespace {
 
 /** Bytes of the buffers of images that run together, at most (but one image always runs). */
 constexpr size_t kChunkBytes = size_t{16} << 20;
+/** Every chunk reads all weights: more than kChunk images go together while their buffers are at most this share of them. */
+constexpr size_t kShareOfWeights = 8;
+constexpr size_t kLargestChunk = 64;
 /** Multiply-accumulates from which one task asks for helpers. */
 constexpr double kTeamWork = 2e6;
+
+/** Images of each chunk, where so many are to be run: all chunks but the last are equal. */
+size_t images_together(const Plan& plan, size_t count) {
+  const size_t image = std::max<size_t>(plan.image_bytes, 1);
+  const size_t wanted = std::clamp(plan.memory.size() / kShareOfWeights / image, kChunk, kLargestChunk);
+  const size_t most = std::clamp<size_t>(kChunkBytes / image, 1, wanted), chunks = (count + most - 1) / most;
+  return (count + chunks - 1) / chunks;
+}
 
 std::vector<Source> resolve(const BuildJob& job, std::optional<MappedFile>& file) {
   if (!job.path.empty()) file.emplace(job.path);
@@ -52,7 +63,7 @@ void run_part(RunJob& job, Worker& worker, size_t first, size_t count, bool alon
   if (alone && worker.pool.threads() > 1 && plan.macs * static_cast<double>(count) >= kTeamWork) {
     team = &helpers.emplace(worker);
   }
-  const size_t chunk = std::clamp<size_t>(kChunkBytes / std::max<size_t>(plan.image_bytes, 1), 1, kChunk);
+  const size_t chunk = images_together(plan, count);
   const size_t in = plan.tensors[plan.input].elements, out = plan.tensors[plan.output].elements;
   for (size_t n = first; n < first + count; n += chunk) {
     const size_t images = std::min(chunk, first + count - n);
@@ -82,7 +93,7 @@ void submit_build(Pool& pool, BuildJob* job) {
 void submit_run(Pool& pool, RunJob* job) {
   job->submitted = Clock::now();
   const size_t threads = pool.threads();
-  const size_t each = std::min(kChunk, (job->batch + threads - 1) / threads);
+  const size_t each = std::min(images_together(*job->plan, job->batch), (job->batch + threads - 1) / threads);
   const size_t parts = (job->batch + each - 1) / each;
   job->parts = parts;
   for (size_t i = 0; i < parts; i++) {
