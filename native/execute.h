@@ -38,7 +38,7 @@ class Solo : public Team {
 };
 
 /**
- * Runs a plan on at most kChunk images.
+ * Runs a plan on some images.
  * @param input float32, images × elements of the input
  * @param logits float32, images × elements of the output
  */

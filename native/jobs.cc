@@ -13,6 +13,13 @@ constexpr size_t kChunkBytes = size_t{16} << 20;
 /** Multiply-accumulates from which one task asks for helpers. */
 constexpr double kTeamWork = 2e6;
 
+/** Images of each chunk, where so many are to be run: every chunk reads all weights, so few, and equal but for the last. */
+size_t images_together(const Plan& plan, size_t count) {
+  const size_t most = std::clamp<size_t>(kChunkBytes / std::max<size_t>(plan.image_bytes, 1), 1, kChunk);
+  const size_t chunks = (count + most - 1) / most;
+  return (count + chunks - 1) / chunks;
+}
+
 std::vector<Source> resolve(const BuildJob& job, std::optional<MappedFile>& file) {
   if (!job.path.empty()) file.emplace(job.path);
   std::vector<Source> sources;
@@ -52,7 +59,7 @@ void run_part(RunJob& job, Worker& worker, size_t first, size_t count, bool alon
   if (alone && worker.pool.threads() > 1 && plan.macs * static_cast<double>(count) >= kTeamWork) {
     team = &helpers.emplace(worker);
   }
-  const size_t chunk = std::clamp<size_t>(kChunkBytes / std::max<size_t>(plan.image_bytes, 1), 1, kChunk);
+  const size_t chunk = images_together(plan, count);
   const size_t in = plan.tensors[plan.input].elements, out = plan.tensors[plan.output].elements;
   for (size_t n = first; n < first + count; n += chunk) {
     const size_t images = std::min(chunk, first + count - n);
@@ -82,7 +89,7 @@ void submit_build(Pool& pool, BuildJob* job) {
 void submit_run(Pool& pool, RunJob* job) {
   job->submitted = Clock::now();
   const size_t threads = pool.threads();
-  const size_t each = std::min(kChunk, (job->batch + threads - 1) / threads);
+  const size_t each = std::min(images_together(*job->plan, job->batch), (job->batch + threads - 1) / threads);
   const size_t parts = (job->batch + each - 1) / each;
   job->parts = parts;
   for (size_t i = 0; i < parts; i++) {

@@ -71,25 +71,26 @@ struct FloatProduct {
   Epilogue epilogue;
 };
 
-/** Depthwise: channel c of pixel p and tap t is a[pixels[p] + taps[t] + c]; weights [tap][row_pitch]. */
-struct Depthwise {
-  const uint8_t* a;
-  const float* float_a;
-  const uint32_t* pixels;
-  size_t count;
-  const uint32_t* taps;
-  size_t tap_count;
-  const int8_t* weights;
-  const float* float_weights;
-  size_t row_pitch;
-  size_t rows;
-  Epilogue epilogue;
-};
-
 struct WindowShape {
   uint32_t in_height, in_width, channels, out_height, out_width;
   uint32_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
   uint32_t pad_top, pad_left;
+};
+
+/**
+ * Channel c of the output is of channel c alone. Outside of the image stands `fill`, in floats 0. Weights: [tap][channels].
+ * window.channels are those of the output too.
+ */
+struct Depthwise {
+  const uint8_t* a;
+  const float* float_a;
+  WindowShape window;
+  /** Lines of the output to make; the epilogue is that of the image's first pixel. */
+  size_t first_line, lines;
+  uint8_t fill;
+  const int8_t* weights;
+  const float* float_weights;
+  Epilogue epilogue;
 };
 
 struct Pooling {

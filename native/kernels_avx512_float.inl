@@ -1,11 +1,35 @@
 // float32 with AVX-512: tiles of 8 pixels × 32 rows, inputs broadcast from memory. Included by kernels_avx512vnni.cc.
 
+/** `mask` has the rows of the last block, where it is not whole. */
+template <int P, int NB, bool Masked>
+inline void store_tile(const Epilogue& e, size_t pixel, size_t row, const __m512 (&acc)[P][NB], __mmask16 mask) {
+  const __m512 low = _mm512_set1_ps(e.low), high = _mm512_set1_ps(e.high);
+  for (size_t b = 0; b < NB; b++) {
+    const size_t first = row + b * kLanes;
+    const __mmask16 lanes = Masked && b == NB - 1 ? mask : 0xffff;
+    const __m512 bias = _mm512_maskz_loadu_ps(lanes, e.float_bias + first);
+    float* to = e.floats + pixel * e.pitch + first;
+    const float* from = e.float_residual ? e.float_residual + pixel * e.pitch + first : nullptr;
+    for (int i = 0; i < P; i++, to += e.pitch) {
+      __m512 v = _mm512_add_ps(acc[i][b], bias);
+      if (from) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(lanes, from + static_cast<size_t>(i) * e.pitch));
+      v = _mm512_min_ps(_mm512_max_ps(v, low), high);
+      if (Masked) _mm512_mask_storeu_ps(to, lanes, v);
+      else _mm512_storeu_ps(to, v);
+    }
+  }
+}
+
 template <int P, int NB>
 inline void float_tile(const FloatProduct& p, size_t pixel, size_t row) {
   __m512 acc[P][NB];
   for (auto& line : acc) for (__m512& a : line) a = _mm512_setzero_ps();
   const float* base[P];
   for (int i = 0; i < P; i++) base[i] = p.a + p.pixels[pixel + static_cast<size_t>(i)];
+  for (size_t i = 0; i < P; i++) {
+    const float* to = p.epilogue.floats + (pixel + i) * p.epilogue.pitch + row;
+    for (size_t b = 0; b < NB; b++) __builtin_prefetch(to + b * kLanes, 1);
+  }
   const float* w = p.weights + row / kLanes * p.block_floats;
   const size_t left = p.rows - row - (NB - 1) * kLanes;
   const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
@@ -25,18 +49,8 @@ inline void float_tile(const FloatProduct& p, size_t pixel, size_t row) {
     }
   }
   const Epilogue& e = p.epilogue;
-  const __m512 low = _mm512_set1_ps(e.low), high = _mm512_set1_ps(e.high);
-  for (size_t b = 0; b < NB; b++) {
-    const size_t first = row + b * kLanes;
-    const __mmask16 lanes = b == NB - 1 ? mask : 0xffff;
-    const __m512 bias = _mm512_maskz_loadu_ps(lanes, e.float_bias + first);
-    for (int i = 0; i < P; i++) {
-      const size_t at = (pixel + static_cast<size_t>(i)) * e.pitch + first;
-      __m512 v = _mm512_add_ps(acc[i][b], bias);
-      if (e.float_residual) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(lanes, e.float_residual + at));
-      _mm512_mask_storeu_ps(e.floats + at, lanes, _mm512_min_ps(_mm512_max_ps(v, low), high));
-    }
-  }
+  if (mask == 0xffff) store_tile<P, NB, false>(e, pixel, row, acc, mask);
+  else store_tile<P, NB, true>(e, pixel, row, acc, mask);
 }
 
 /** Full blocks NB at a time, then those left one at a time, for P pixels. */

@@ -18,8 +18,10 @@ namespace {
 #include "kernels_avx512_unpack.inl"
 #include "kernels_avx512_store.inl"
 #include "kernels_avx512_product.inl"
-#include "kernels_avx512_depthwise.inl"
 #include "kernels_avx512_float.inl"
+#include "kernels_avx512_depthwise_small.inl"
+#include "kernels_avx512_depthwise.inl"
+#include "kernels_avx512_float_depthwise.inl"
 #include "kernels_avx512_search.inl"
 
 constexpr Kernels make() {
@@ -28,6 +30,7 @@ constexpr Kernels make() {
   k.product = product;
   k.float_product = float_product;
   k.depthwise = depthwise;
+  k.float_depthwise = float_depthwise;
   k.unpack = unpack;
   k.round_to_half = round_to_half;
   k.from_half = from_half;

@@ -75,39 +75,7 @@ inline void store_floats(const Epilogue& e, size_t pixel, size_t row, size_t n, 
   }
 }
 
-[[maybe_unused]] void generic_depthwise(const Depthwise& p) {
-  constexpr size_t kStep = 64;
-  for (size_t row = 0; row < p.rows; row += kStep) {
-    const size_t n = p.rows - row < kStep ? p.rows - row : kStep;
-    for (size_t pixel = 0; pixel < p.count; pixel++) {
-      int32_t sums[kStep] = {};
-      const uint8_t* a = p.a + p.pixels[pixel] + row;
-      for (size_t t = 0; t < p.tap_count; t++) {
-        const uint8_t* x = a + p.taps[t];
-        const int8_t* w = p.weights + t * p.row_pitch + row;
-        for (size_t i = 0; i < n; i++) sums[i] += x[i] * w[i];
-      }
-      store_sums(p.epilogue, pixel, row, n, sums);
-    }
-  }
-}
-
-[[maybe_unused]] void generic_float_depthwise(const Depthwise& p) {
-  constexpr size_t kStep = 64;
-  for (size_t row = 0; row < p.rows; row += kStep) {
-    const size_t n = p.rows - row < kStep ? p.rows - row : kStep;
-    for (size_t pixel = 0; pixel < p.count; pixel++) {
-      float sums[kStep] = {};
-      const float* a = p.float_a + p.pixels[pixel] + row;
-      for (size_t t = 0; t < p.tap_count; t++) {
-        const float* x = a + p.taps[t];
-        const float* w = p.float_weights + t * p.row_pitch + row;
-        for (size_t i = 0; i < n; i++) sums[i] += x[i] * w[i];
-      }
-      store_floats(p.epilogue, pixel, row, n, sums);
-    }
-  }
-}
+#include "kernels_generic_depthwise.inl"
 
 [[maybe_unused]] void generic_unpack(const uint8_t* packed, size_t count, int bits, int8_t* out) {
   unpack_codes(packed, count, bits, out);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels.h"
@@ -35,16 +36,16 @@ inline Runs runs_of(const WindowShape& w, size_t row, size_t channels) {
 inline void pixel_starts(const WindowShape& w, size_t row, size_t image, size_t channels, size_t first, size_t count,
                          std::vector<uint32_t>& out) {
   out.resize(count);
-  const size_t per_image = size_t{w.out_height} * w.out_width;
+  const size_t per_image = size_t{w.out_height} * w.out_width, step = w.stride_width * channels;
   size_t n = first / per_image, y = first % per_image / w.out_width, x = first % w.out_width;
-  for (size_t i = 0; i < count; i++) {
-    out[i] = static_cast<uint32_t>(n * image + y * w.stride_height * row + x * w.stride_width * channels);
-    if (++x == w.out_width) {
-      x = 0;
-      if (++y == w.out_height) {
-        y = 0;
-        n++;
-      }
+  for (size_t i = 0; i < count;) {
+    const size_t line = n * image + y * w.stride_height * row, pixels = std::min(count - i, w.out_width - x);
+    for (size_t j = 0; j < pixels; j++) out[i + j] = static_cast<uint32_t>(line + (x + j) * step);
+    i += pixels;
+    x = 0;
+    if (++y == w.out_height) {
+      y = 0;
+      n++;
     }
   }
 }

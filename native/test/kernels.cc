@@ -85,24 +85,42 @@ void products(const Kernels& plain, const Kernels& k) {
   check(want == got && want_floats == got_floats, k, "product of packed codes");
 }
 
+/** A random window; channels that fill vectors, and others. */
+WindowShape window() {
+  const auto some = [](int low, int high) { return static_cast<uint32_t>(whole(low, high)); };
+  WindowShape w = {};
+  w.channels = whole(0, 1) == 1 ? 8 * some(1, 18) : some(1, 150);
+  w.in_height = some(1, 9), w.in_width = some(1, 9);
+  const bool large = whole(0, 4) == 0;
+  w.kernel_height = some(1, large ? 6 : 3), w.kernel_width = large ? some(1, 6) : some(0, 2) > 0 ? 3 : some(1, 3);
+  w.stride_height = some(1, 3), w.stride_width = some(1, 3);
+  w.dilation_height = some(0, 3) == 0 ? 2 : 1, w.dilation_width = some(0, 3) == 0 ? 2 : 1;
+  w.pad_top = some(0, 3), w.pad_left = some(0, 3);
+  w.out_height = some(1, 8), w.out_width = some(1, 8);
+  return w;
+}
+
 void depthwise(const Kernels& plain, const Kernels& k) {
-  const size_t rows = static_cast<size_t>(whole(1, 150)), count = static_cast<size_t>(whole(1, 11));
-  const size_t taps = static_cast<size_t>(whole(1, 10));
-  std::vector<uint8_t> a(8192 + kSlack), residual(rows * count + kSlack);
+  Depthwise p = {};
+  p.window = window();
+  const WindowShape& w = p.window;
+  const size_t rows = w.channels, count = size_t{w.out_height} * w.out_width, size = size_t{w.in_height} * w.in_width * rows;
+  const size_t taps = size_t{w.kernel_height} * w.kernel_width;
+  // The image in the midst of what must not be read as a part of it.
+  std::vector<uint8_t> a(kSlack + size + kSlack), residual(rows * count + kSlack);
   for (uint8_t& q : a) q = static_cast<uint8_t>(whole(0, 255));
   for (uint8_t& q : residual) q = static_cast<uint8_t>(whole(0, 255));
   std::vector<int8_t> codes(taps * rows + kSlack);
   for (int8_t& c : codes) c = static_cast<int8_t>(whole(-128, 127));
-  std::vector<uint32_t> pixels(count), offsets(taps);
-  for (uint32_t& p : pixels) p = static_cast<uint32_t>(whole(0, 4000));
-  for (uint32_t& t : offsets) t = static_cast<uint32_t>(whole(0, 4000));
   std::vector<int32_t> bias(rows);
-  std::vector<float> multipliers(rows);
+  std::vector<float> multipliers(rows), values(a.size()), weights(taps * rows), float_residual(rows * count);
   for (int32_t& b : bias) b = whole(-9999, 9999);
   for (float& m : multipliers) m = real() * 0.01f;
-  Depthwise p = {};
-  p.a = a.data(), p.pixels = pixels.data(), p.count = count, p.taps = offsets.data(), p.tap_count = taps;
-  p.weights = codes.data(), p.row_pitch = p.rows = rows;
+  for (auto* v : {&values, &weights, &float_residual}) for (float& x : *v) x = real();
+  p.a = a.data() + kSlack, p.float_a = values.data() + kSlack;
+  p.first_line = static_cast<size_t>(whole(0, static_cast<int>(w.out_height) - 1));
+  p.lines = w.out_height - p.first_line, p.fill = static_cast<uint8_t>(whole(0, 255));
+  p.weights = codes.data(), p.float_weights = weights.data();
   p.epilogue = epilogue(rows, bias, multipliers, residual, whole(0, 1) == 1);
   std::vector<uint8_t> want(rows * count + kSlack), got(want.size());
   p.epilogue.codes = want.data();
@@ -110,6 +128,22 @@ void depthwise(const Kernels& plain, const Kernels& k) {
   p.epilogue.codes = got.data();
   k.depthwise(p);
   check(want == got, k, "depthwise");
+  std::vector<float> want_floats(rows * count), got_floats(rows * count);
+  p.epilogue.codes = nullptr;
+  p.epilogue.floats = want_floats.data();
+  plain.depthwise(p);
+  p.epilogue.floats = got_floats.data();
+  k.depthwise(p);
+  check(want_floats == got_floats, k, "depthwise to floats");
+  p.epilogue.float_bias = multipliers.data(), p.epilogue.low = -0.5f, p.epilogue.high = 2.0f;
+  if (p.epilogue.residual) p.epilogue.float_residual = float_residual.data();
+  p.epilogue.floats = want_floats.data();
+  plain.float_depthwise(p);
+  p.epilogue.floats = got_floats.data();
+  k.float_depthwise(p);
+  bool near = true;
+  for (size_t i = 0; i < rows * count; i++) near = near && std::fabs(want_floats[i] - got_floats[i]) < 1e-4f;
+  check(near, k, "float depthwise");
 }
 
 void float_products(const Kernels& plain, const Kernels& k) {

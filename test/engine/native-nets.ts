@@ -64,25 +64,66 @@ export function additionNet(random: Random): RandomNet {
   return { graph: { ...graph, output: 'three' }, weights };
 }
 
+/** Depthwise layers of all kinds of windows on few or many channels, some with a sum; the last one is the answer. */
+export function depthwiseNet(random: Random): RandomNet {
+  const channels = random.chance(0.5) ? 8 * random.integer(1, 18) : random.integer(1, 150);
+  const { graph, weights } = chain(random, [{ channels, kernel: 1, stride: random.integer(1, 3) }]);
+  const { nodes } = graph;
+  for (let layer = random.integer(1, 3); layer > 0; layer--) {
+    const { name: from, shape } = nodes[nodes.length - 1];
+    const [height, width, depth] = shape;
+    const side = () => (random.chance(0.6) ? 3 : random.integer(1, 5));
+    const kernelSize: [number, number] = [side(), side()];
+    const dilation: [number, number] = random.chance(0.2) ? [2, 2] : [1, 1];
+    const span = (axis: 0 | 1) => (kernelSize[axis] - 1) * dilation[axis] + 1;
+    const padding = span(0) > height || span(1) > width || random.chance(0.7) ? 'same' : 'valid';
+    const strides: [number, number] = dilation[0] > 1 ? [1, 1] : [random.integer(1, 3), random.integer(1, 3)];
+    const multiplier = depth < 60 && random.chance(0.2) ? random.integer(2, 3) : 1;
+    const size = (whole: number, axis: 0 | 1) =>
+      Math.ceil((padding === 'same' ? whole : whole - span(axis) + 1) / strides[axis]);
+    const last: [number, number, number] = [size(height, 0), size(width, 1), depth * multiplier];
+    const name = `depthwise${nodes.length}`;
+    const dims = [...kernelSize, depth, multiplier];
+    const count = dims.reduce((a, b) => a * b, 1);
+    weights.set(`${name}/k`, {
+      shape: dims,
+      data: random.normals(count, 1.5 / Math.sqrt(kernelSize[0] * kernelSize[1])),
+    });
+    weights.set(`${name}/b`, { shape: [last[2]], data: random.normals(last[2], 0.1) });
+    const parameters = { kernel: `${name}/k`, bias: `${name}/b`, kernelSize, strides, dilation };
+    nodes.push({ op: 'depthwise_conv2d', name, inputs: [from], shape: last, ...parameters, padding });
+    if (random.chance(0.5) && last.every((side, axis) => side === shape[axis])) {
+      nodes.push({ op: 'add', name: `${name}/sum`, inputs: [name, from], shape: last });
+    }
+    if (layer === 1) break;
+    const { name: sum } = nodes[nodes.length - 1];
+    nodes.push({ op: 'relu', name: `${name}/relu`, inputs: [sum], shape: last, maxValue: random.pick([null, 6]) });
+  }
+  return { graph: { ...graph, output: nodes[nodes.length - 1].name }, weights };
+}
+
 export interface Convolution {
   channels: number;
   kernel: number;
   stride: number;
+  /** Each channel by itself; as many channels as before. */
+  depthwise?: boolean;
 }
 
 function chain(random: Random, convolutions: Convolution[]): RandomNet {
   const weights: Weights = new Map();
   const nodes: GraphNode[] = [{ op: 'input', name: 'input', inputs: [], shape: [17, 15, 3] }];
-  for (const { channels, kernel, stride } of convolutions) {
+  for (const { channels, kernel, stride, depthwise = false } of convolutions) {
     const { name: from, shape } = nodes[nodes.length - 1];
     const name = `conv${nodes.length}`;
     const [height, width, depth] = shape;
-    const dims = [kernel, kernel, depth, channels];
+    const dims = [kernel, kernel, depth, depthwise ? 1 : channels];
     const size = dims.reduce((a, b) => a * b, 1);
-    weights.set(`${name}/k`, { shape: dims, data: random.normals(size, 2 / Math.sqrt(kernel * kernel * depth)) });
+    const fanIn = kernel * kernel * (depthwise ? 1 : depth);
+    weights.set(`${name}/k`, { shape: dims, data: random.normals(size, 2 / Math.sqrt(fanIn)) });
     weights.set(`${name}/b`, { shape: [channels], data: random.normals(channels, 0.1) });
     nodes.push({
-      op: 'conv2d',
+      op: depthwise ? 'depthwise_conv2d' : 'conv2d',
       name,
       inputs: [from],
       shape: [Math.ceil(height / stride), Math.ceil(width / stride), channels],

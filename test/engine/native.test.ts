@@ -5,7 +5,7 @@ import { runPlan } from '../../src/engine/reference.js';
 import { buildPlan } from '../../src/quantize/build.js';
 import type { Precision, Width } from '../../src/quantize/precision.js';
 import { Random } from '../support/random.js';
-import { additionNet, calibrated, findLibrary, type TestNet, testNet } from './native-nets.js';
+import { additionNet, calibrated, depthwiseNet, findLibrary, type TestNet, testNet } from './native-nets.js';
 
 const { library, skip } = findLibrary();
 const isas = library?.isas() ?? [];
@@ -22,7 +22,7 @@ test('integer plans: every instruction set equals the reference bit for bit, at 
   const pairs = new Set<string>();
   const ops = new Set<string>();
   let cases = 0;
-  for (const seed of seeds(160)) {
+  for (const seed of seeds(200)) {
     const net = netOf(seed);
     const { source, draw, random } = net;
     const weights = await source.readWeights();
@@ -61,7 +61,7 @@ test('integer plans: every instruction set equals the reference bit for bit, at 
 test('float and mixed plans: every instruction set is near the reference', { skip }, async () => {
   const engines = await Promise.all(isas.map((isa) => NativeEngine.create({ threads: 2, isa })));
   for (const seed of seeds(100)) {
-    const { source, draw, random } = testNet(1000 + seed, 10);
+    const { source, draw, random } = seed % 4 === 0 ? depthwiseTest(1000 + seed) : testNet(1000 + seed, 10);
     const weights = await source.readWeights();
     const weightBits = random.pick([2, 3, 5, 8, 16, 32] as const);
     const activationBits = weightBits > 8 ? random.pick([8, 16, 32] as const) : random.pick([16, 32] as const);
@@ -109,10 +109,16 @@ test('answers do not depend on how many threads share the work', { skip }, async
   await Promise.all(engines.map((e) => e.close()));
 });
 
-/** Mostly nets of every op and few channels; some of many channels, and some of additions that join no layer. */
+function depthwiseTest(seed: number): TestNet {
+  const random = new Random(seed);
+  return calibrated(random, depthwiseNet(random));
+}
+
+/** Mostly nets of every op and few channels; some of many channels, of depthwise layers, of additions that join no layer. */
 function netOf(seed: number): TestNet {
   const random = new Random(seed);
   if (seed % 16 === 0) return calibrated(random, additionNet(random));
+  if (seed % 4 === 2) return depthwiseTest(seed);
   if (seed % 8 !== 4) return testNet(seed, 10);
   const layer = () => ({
     channels: random.integer(12, 90),
@@ -126,6 +132,8 @@ function netOf(seed: number): TestNet {
 function wideNet(seed: number) {
   return testNet(seed, 0, [
     { channels: 40, kernel: 3, stride: 1 },
+    { channels: 132, kernel: 3, stride: 1 },
+    { channels: 132, kernel: 3, stride: 1, depthwise: true },
     { channels: 67, kernel: 3, stride: 2 },
     { channels: 132, kernel: 1, stride: 1 },
   ]);
