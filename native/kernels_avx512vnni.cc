@@ -18,6 +18,7 @@ namespace {
 #include "kernels_avx512_unpack.inl"
 #include "kernels_avx512_store.inl"
 #include "kernels_avx512_product.inl"
+#include "kernels_avx512_winograd.inl"
 #include "kernels_avx512_depthwise.inl"
 #include "kernels_avx512_float.inl"
 #include "kernels_avx512_search.inl"
@@ -37,6 +38,7 @@ constexpr Kernels make() {
   k.codes = codes;
   k.fold = fold;
   k.turn = turn;
+  k.winograd = &kWinograd;
   return k;
 }
 constexpr Kernels kKernels = make();

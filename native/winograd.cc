@@ -1,0 +1,179 @@
+#include "winograd.h"
+
+#include <algorithm>
+
+namespace bitdial {
+namespace {
+
+/** Bytes of transformed inputs that are made at a time: they stay in the second cache. */
+constexpr size_t kInputBytes = 384 * 1024;
+/** Tiles that are multiplied together, and blocks of 16 rows with so many tiles and with few. */
+constexpr size_t kTiles = 8, kBlocks = 2, kFewTiles = 4, kFewTilesBlocks = 4;
+/** Bytes between positions, so that they lie off the power of two and a tile's last step has room. */
+constexpr size_t kGap = 64;
+
+/** What of the first rows times some tiles is made without a pause. */
+struct Unit {
+  size_t block, blocks, first_group, groups;
+};
+
+/** An op's output in tiles. */
+class Winograd {
+ public:
+  Winograd(const Frame& f, const Op& op)
+      : f_(f), l_(op.linear), w_(op.window), in_(f.plan.tensors[op.inputs[0]]), e_(f.epilogue(op)),
+        high_((w_.out_height + 1) / 2), wide_((w_.out_width + 1) / 2),
+        offset_(2 * ((1 << in_.bits) - 1)), a_(f.bytes(op.inputs[0])) {
+    even_ = w_;
+    even_.out_height = 2 * high_;
+    even_.out_width = 2 * wide_;
+  }
+
+  void run() {
+    const size_t channels = in_.channels, most = std::max<size_t>(kTiles, kInputBytes / (16 * channels) / kTiles * kTiles);
+    const size_t per_image = size_t{high_} * wide_, step = std::clamp<size_t>(most / per_image, 1, f_.images);
+    for (size_t n = 0; n < f_.images; n += step) {
+      const size_t images = std::min(step, f_.images - n);
+      padded_ = pad_images(even_, a_ + n * in_.elements, images, 1, static_cast<uint8_t>(in_.zero), 1, f_.scratch.padded);
+      const size_t tiles = images * per_image;
+      for (size_t first = 0; first < tiles; first += most) {
+        list(n, first, std::min(most, tiles - first));
+        transform();
+        multiply();
+      }
+    }
+  }
+
+ private:
+  /** The tiles of a step; image `image` is the first of the padded ones. */
+  void list(size_t image, size_t first, size_t count) {
+    tiles_.resize(count);
+    const size_t per_image = size_t{high_} * wide_, pixels = size_t{w_.out_height} * w_.out_width;
+    for (size_t i = 0; i < count; i++) {
+      const size_t t = first + i, n = t / per_image, y = t % per_image / wide_ * 2, x = t % wide_ * 2;
+      WinogradTile& tile = tiles_[i];
+      tile.patch = static_cast<uint32_t>(n * padded_.image + y * padded_.row + x * in_.channels);
+      tile.pixel = static_cast<uint32_t>((image + n) * pixels + y * w_.out_width + x);
+      tile.rows = static_cast<uint8_t>(std::min<size_t>(2, w_.out_height - y));
+      tile.columns = static_cast<uint8_t>(std::min<size_t>(2, w_.out_width - x));
+    }
+    groups_ = (count + kTiles - 1) / kTiles;
+  }
+
+  /** Groups of tiles are as even as can be: none has few of them unless there are few in all. */
+  size_t first_of(size_t group) const { return group * tiles_.size() / groups_; }
+  size_t count_of(size_t group) const { return first_of(group + 1) - first_of(group); }
+  size_t pitch_of(size_t group) const { return count_of(group) * in_.channels + kGap; }
+  size_t begin_of(size_t group) const { return 16 * (first_of(group) * in_.channels + group * kGap); }
+
+  template <typename Work>
+  void share(size_t units, size_t multiplications, Work work) {
+    if (multiplications >= kShareWork) return f_.team.parallel(units, work);
+    for (size_t i = 0; i < units; i++) work(i, f_.scratch);
+  }
+
+  void transform() {
+    uint8_t* out = f_.scratch.transformed.ensure(begin_of(groups_));
+    const size_t parts = std::min(groups_, f_.team.size() == 1 ? 1 : 4 * f_.team.size());
+    share(parts, tiles_.size() * in_.channels * 64, [&](size_t part, Scratch&) {
+      for (size_t g = part * groups_ / parts; g < (part + 1) * groups_ / parts; g++) {
+        f_.kernels.winograd->inputs({padded_.data, tiles_.data() + first_of(g), count_of(g), padded_.row, in_.channels,
+                                     static_cast<uint8_t>(offset_), out + begin_of(g), pitch_of(g)});
+      }
+    });
+  }
+
+  void multiply() {
+    const size_t step = tiles_.size() <= kFewTiles ? kFewTilesBlocks : kBlocks;
+    // Rows are split first, for then each thread transforms other weights.
+    const size_t team = f_.team.size(), by_rows = l_.full_blocks / step;
+    const size_t parts = team == 1 || by_rows >= 4 * team ? 1 : std::min(groups_, (4 * team + by_rows) / (by_rows + 1));
+    std::vector<Unit> units;
+    for (size_t block = 0; block < l_.full_blocks;) {
+      size_t blocks = step;
+      while (blocks > l_.full_blocks - block) blocks /= 2;
+      for (size_t p = 0; p < parts; p++) {
+        const size_t first = p * groups_ / parts;
+        units.push_back({block, blocks, first, (p + 1) * groups_ / parts - first});
+      }
+      block += blocks;
+    }
+    share(units.size(), tiles_.size() * l_.full_blocks * kLanes * l_.columns,
+          [&](size_t i, Scratch& scratch) { multiply(units[i], scratch); });
+  }
+
+  void multiply(const Unit& u, Scratch& scratch) const {
+    const size_t pitch = u.blocks * in_.channels * kLanes + kGap, starts = 16 * u.blocks * kLanes;
+    int8_t* weights = reinterpret_cast<int8_t*>(scratch.tile.ensure(16 * pitch + 4 * starts));
+    int32_t* start = reinterpret_cast<int32_t*>(weights + 16 * pitch);
+    const WinogradKernels& k = *f_.kernels.winograd;
+    k.weights({f_.plan.memory.data() + l_.full_at + u.block * l_.block_bytes, l_.bits, l_.block_bytes, u.blocks,
+               in_.channels, offset_, weights, pitch, start});
+    WinogradProduct p = {nullptr, nullptr, 0, 0, in_.channels, w_.out_width, weights, start, pitch, u.blocks,
+                         shifted(e_, 0, u.block * kLanes)};
+    for (size_t g = u.first_group; g < u.first_group + u.groups; g++) {
+      p.in = f_.scratch.transformed.data() + begin_of(g);
+      p.in_pitch = pitch_of(g);
+      p.tiles = tiles_.data() + first_of(g);
+      p.count = count_of(g);
+      k.product(p);
+    }
+  }
+
+  const Frame& f_;
+  const Linear& l_;
+  const WindowShape& w_;
+  const Tensor& in_;
+  const Epilogue e_;
+  const uint32_t high_, wide_;
+  const int32_t offset_;
+  const uint8_t* const a_;
+  /** The op's window over whole tiles. */
+  WindowShape even_;
+  Padded padded_ = {};
+  std::vector<WinogradTile> tiles_;
+  size_t groups_ = 0;
+};
+
+/** Whether the Winograd way takes less time than the direct one. */
+bool pays(const Op& op, size_t images) {
+  (void)op, (void)images;
+  return true;
+}
+
+}  // namespace
+
+bool winograd_suits(const Plan& plan, const Op& op) {
+  if (op.kind != Kind::conv) return false;
+  const WindowShape& w = op.window;
+  const Tensor &in = plan.tensors[op.inputs[0]], &out = plan.tensors[op.output];
+  const bool shape = w.kernel_height == 3 && w.kernel_width == 3 && w.stride_height == 1 && w.stride_width == 1 &&
+                     w.dilation_height == 1 && w.dilation_width == 1;
+  return shape && in.bits <= 6 && op.linear.bits <= 6 && in.channels % 4 == 0 && op.linear.full_blocks > 0 &&
+         out.storage == Storage::codes;
+}
+
+bool winograd_fits(const int8_t* codes, size_t channels, int bits) {
+  if (bits <= 4) return true;
+  // Up to 6 bits only the sums of nine, at the four inner positions, can be too large.
+  for (size_t c = 0; c < channels; c++, codes++) {
+    const auto at = [&](size_t y, size_t x) { return static_cast<int>(codes[(y * 3 + x) * channels]); };
+    const auto outside = [](int a, int b) { return a + b > 127 || a + b < -128 || a - b > 127 || a - b < -128; };
+    const int ends = at(0, 0) + at(0, 2) + at(2, 0) + at(2, 2), sides = at(1, 0) + at(1, 2);
+    const int poles = at(0, 1) + at(2, 1), middle = at(1, 1);
+    if (outside(ends + poles, sides + middle) || outside(ends - poles, sides - middle)) return false;
+  }
+  return true;
+}
+
+bool winograd_holds(int64_t size, int in_bits) { return size * ((1 << in_bits) - 1) <= INT32_MAX / 4; }
+
+size_t run_winograd(const Frame& f, const Op& op) {
+  const Linear& l = op.linear;
+  if (f.plan.is_float || l.winograd == WinogradUse::never || !f.kernels.winograd) return 0;
+  if (l.winograd == WinogradUse::where_it_pays && !pays(op, f.images)) return 0;
+  Winograd(f, op).run();
+  return l.full_blocks * kLanes;
+}
+
+}  // namespace bitdial
