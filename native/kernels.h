@@ -105,7 +105,7 @@ struct WinogradTile {
   uint8_t rows, columns;
 };
 
-/** Up to 8 tiles of codes, transformed; out: [position][tile][channel], `pitch` bytes from a position to the next. */
+/** Tiles of codes, transformed; out: [position][tile][channel], `pitch` bytes from a position to the next. */
 struct WinogradInputs {
   const uint8_t* a;
   const WinogradTile* tiles;
@@ -129,14 +129,21 @@ struct WinogradWeights {
   int32_t* start;
 };
 
-/** Up to 8 tiles × 1 or 2 blocks, or up to 4 × 4, of what the two above made. The epilogue is that of codes. */
-struct WinogradProduct {
-  const uint8_t* in;
+/** Tiles that are multiplied together, and where they lie transformed. */
+struct WinogradGroup {
   const WinogradTile* tiles;
-  size_t in_pitch, count, channels, out_width;
+  size_t count;
+  const uint8_t* in;
+  size_t pitch;
+};
+
+/** Groups of up to 8 tiles × 1 or 2 blocks, or up to 4 × 4. The epilogue is that of codes. */
+struct WinogradProduct {
+  const WinogradGroup* groups;
+  size_t count, channels, out_width;
   const int8_t* weights;
-  const int32_t* start;
   size_t weight_pitch, blocks;
+  const int32_t* start;
   Epilogue epilogue;
 };
 

@@ -28,156 +28,169 @@ void winograd_inputs(const WinogradInputs& w) {
   }
 }
 
-template <typename Add, typename Sub>
-inline void winograd_axis(const __m512i& a, const __m512i& b, const __m512i& c, __m512i* to, Add add, Sub sub) {
-  const __m512i s = add(a, c);
-  to[0] = a, to[1] = add(s, b), to[2] = sub(s, b), to[3] = c;
+/** a, a + b + c, a - b + c, c of bytes. */
+inline void winograd_axis(__m512i a, __m512i b, __m512i c, __m512i* to) {
+  const __m512i s = _mm512_add_epi8(a, c);
+  to[0] = a, to[1] = _mm512_add_epi8(s, b), to[2] = _mm512_sub_epi8(s, b), to[3] = c;
 }
 
-/** Nine vectors, [y][x], to sixteen, one row of four at a time: take(row, its four). */
-template <typename Add, typename Sub, typename Take>
-inline void winograd_transform(const __m512i (&g)[3][3], Add add, Sub sub, Take take) {
-  __m512i columns[3][4];
-  for (size_t x = 0; x < 3; x++) winograd_axis(g[0][x], g[1][x], g[2][x], columns[x], add, sub);
-  for (size_t i = 0; i < 4; i++) {
-    __m512i row[4];
-    winograd_axis(columns[0][i], columns[1][i], columns[2][i], row, add, sub);
-    take(i, row);
-  }
-}
-
-/** out: [position][group][block][64]; start: [position][block][16], what the inputs' offset is to be made up with. */
+/**
+ * out: [position][group][block][64]. start: [position][block][16], what makes up for the inputs' offset: it is added at
+ * every position but 1,1, whose sum all four outputs have, and the corners have one each, times ±4.
+ */
 void winograd_weights(const WinogradWeights& w) {
-  const auto add8 = [](__m512i a, __m512i b) { return _mm512_add_epi8(a, b); };
-  const auto sub8 = [](__m512i a, __m512i b) { return _mm512_sub_epi8(a, b); };
-  const auto add32 = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
-  const auto sub32 = [](__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); };
   const Unpacker u(w.bits);
-  const __m512i ones = _mm512_set1_epi8(1), minus = _mm512_set1_epi32(-w.offset);
-  const size_t groups = w.channels / 4, tap = groups * 8 * static_cast<size_t>(w.bits);
+  const __m512i ones = _mm512_set1_epi8(1), offset = _mm512_set1_epi32(w.offset);
+  const size_t groups = w.channels / 4, step = 8 * static_cast<size_t>(w.bits), tap = groups * step;
+  const size_t pitch = w.pitch, next = w.blocks * 64;
+  std::memset(w.start, 0, 16 * w.blocks * kLanes * sizeof(int32_t));
   for (size_t b = 0; b < w.blocks; b++) {
     const uint8_t* from = w.packed + b * w.block_bytes;
     int8_t* out = w.out + b * 64;
-    __m512i sums[3][3];
-    for (auto& line : sums) for (__m512i& s : line) s = _mm512_setzero_si512();
-    for (size_t g = 0; g < groups; g++, from += 8 * static_cast<size_t>(w.bits), out += w.blocks * 64) {
-      __m512i codes[3][3];
+    // Σ(2·g0 + g2) and Σ(g1 - g2) of each row of the kernel, and Σ of all nine.
+    __m512i even[3], odd[3], all = _mm512_setzero_si512();
+    for (size_t y = 0; y < 3; y++) even[y] = odd[y] = _mm512_setzero_si512();
+    for (size_t g = 0; g < groups; g++, from += step, out += next) {
+      __m512i rows[3][4];
       for (size_t y = 0; y < 3; y++) {
-        for (size_t x = 0; x < 3; x++) {
-          codes[y][x] = u.codes(from + (y * 3 + x) * tap);
-          sums[y][x] = _mm512_dpbusd_epi32(sums[y][x], ones, codes[y][x]);
-        }
+        const uint8_t* at = from + y * 3 * tap;
+        const __m512i x = u.codes(at), y1 = u.codes(at + tap), z = u.codes(at + 2 * tap);
+        even[y] = _mm512_dpbusd_epi32(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(x, x), z));
+        odd[y] = _mm512_dpbusd_epi32(odd[y], ones, _mm512_sub_epi8(y1, z));
+        winograd_axis(x, y1, z, rows[y]);
       }
-      winograd_transform(codes, add8, sub8, [&](size_t i, const __m512i* row) {
-        for (size_t j = 0; j < 4; j++) _mm512_store_si512(out + (i * 4 + j) * w.pitch, row[j]);
-      });
-    }
-    winograd_transform(sums, add32, sub32, [&](size_t i, const __m512i* row) {
       for (size_t j = 0; j < 4; j++) {
-        const __m512i start = i * j == 1 ? _mm512_setzero_si512() : _mm512_mullo_epi32(row[j], minus);
-        _mm512_store_si512(w.start + ((i * 4 + j) * w.blocks + b) * kLanes, start);
+        __m512i column[4];
+        winograd_axis(rows[0][j], rows[1][j], rows[2][j], column);
+        if (j == 1) all = _mm512_dpbusd_epi32(all, ones, column[1]);
+        for (size_t i = 0; i < 4; i++) _mm512_store_si512(out + (i * 4 + j) * pitch, column[i]);
       }
-    });
+    }
+    const auto start = [&](size_t position, __m512i sum) {
+      _mm512_store_si512(w.start + (position * w.blocks + b) * kLanes, _mm512_mullo_epi32(sum, offset));
+    };
+    const auto ends = [](const __m512i* s) { return _mm512_add_epi32(_mm512_add_epi32(s[0], s[0]), s[2]); };
+    start(0, _mm512_sub_epi32(_mm512_setzero_si512(), ends(even)));
+    start(3, ends(odd));
+    start(5, all);
+    start(12, _mm512_sub_epi32(even[1], even[2]));
+    start(15, _mm512_sub_epi32(odd[2], odd[1]));
   }
 }
 
-/** Elements from a position's sums to the next: off the power of two, or they would share cache sets. */
-template <int P, int NB>
-constexpr size_t kSumPitch = P * NB * kLanes + kLanes;
+/**
+ * Sums of up to 8 tiles × 2 blocks or 4 × 4 at 16 positions, a square of vectors: while those of a group of tiles are
+ * taken out column by column, those of the next move in, transposed.
+ */
+struct WinogradSums {
+  /** Elements from a row of the square to the next: off the power of two, or they would share cache sets. */
+  static constexpr size_t kPitch = 17 * kLanes;
+  alignas(64) int32_t sums[16 * kPitch];
+  /** From a position to the next, and from a tile's block to the next. */
+  size_t position = kPitch, part = kLanes;
+  const WinogradTile* tiles = nullptr;
+  size_t parts = 0;
+};
 
-/** Sixteen products of P tiles × NB blocks; sums: [position][P][NB][16] */
-template <int P, int NB>
-inline void winograd_multiply(const WinogradProduct& p, int32_t* sums) {
-  for (size_t s = 0; s < 16; s++, sums += kSumPitch<P, NB>) {
+/** One tile's block of sums to codes. */
+template <int NB, bool Residual>
+inline void winograd_output(const WinogradProduct& p, const Storer& storer, const WinogradSums& m, size_t part) {
+  const Epilogue& e = p.epilogue;
+  const int32_t* sums = m.sums + part * m.part;
+  const size_t row = part % NB * kLanes;
+  const WinogradTile& tile = m.tiles[part / NB];
+  const auto at = [&](size_t i) { return _mm512_load_si512(sums + i * m.position); };
+  __m512i even[4], odd[4];
+  const auto axis = [](__m512i a, __m512i b, __m512i c, __m512i d, __m512i& first, __m512i& second) {
+    first = _mm512_add_epi32(_mm512_add_epi32(_mm512_slli_epi32(a, 1), b), c);
+    second = _mm512_sub_epi32(_mm512_sub_epi32(b, c), _mm512_slli_epi32(d, 1));
+  };
+  for (size_t j = 0; j < 4; j++) axis(at(j), at(4 + j), at(8 + j), at(12 + j), even[j], odd[j]);
+  __m512i out[4];
+  axis(even[0], even[1], even[2], even[3], out[0], out[1]);
+  axis(odd[0], odd[1], odd[2], odd[3], out[2], out[3]);
+  const __m512i bias = _mm512_loadu_si512(e.bias + row);
+  const __m512 multiplier = _mm512_loadu_ps(e.multipliers + row);
+  const auto store = [&](size_t i) {
+    const size_t to = (tile.pixel + i / 2 * p.out_width + i % 2) * e.pitch + row;
+    const __m512i sum = _mm512_add_epi32(_mm512_srai_epi32(out[i], 2), bias);
+    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
+    if (Residual) {
+      const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(e.residual + to)));
+      const __m512 r = _mm512_cvtepi32_ps(_mm512_sub_epi32(q, storer.residual_zero));
+      v = _mm512_add_ps(v, _mm512_mul_ps(r, storer.residual_multiplier));
+    }
+    const __m512i q = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, storer.low), storer.high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(e.codes + to),
+                     _mm512_cvtepi32_epi8(_mm512_add_epi32(q, storer.out_zero)));
+  };
+  store(0);
+  if (tile.columns > 1) store(1);
+  if (tile.rows > 1) store(2);
+  if (tile.columns > 1 && tile.rows > 1) store(3);
+}
+
+/** Sixteen products of P tiles × NB blocks; between them the tiles before become codes. */
+template <int P, int NB, bool Residual>
+void winograd_multiply(const WinogradProduct& p, const WinogradGroup& group, const Storer& storer, WinogradSums& m) {
+  const size_t channels = p.channels;
+  for (size_t s = 0; s < 16; s++) {
+    if (s < m.parts) winograd_output<NB, Residual>(p, storer, m, s);
     __m512i acc[P][NB];
     for (size_t b = 0; b < NB; b++) {
       const __m512i start = _mm512_load_si512(p.start + (s * NB + b) * kLanes);
       for (int i = 0; i < P; i++) acc[i][b] = start;
     }
-    const uint8_t* a = p.in + s * p.in_pitch;
+    const uint8_t* a = group.in + s * group.pitch;
     const int8_t* w = p.weights + s * p.weight_pitch;
-    for (size_t k = 0; k < p.channels; k += 4, w += NB * 64) {
+    for (size_t k = 0; k < channels; k += 4, w += NB * 64) {
       __m512i weights[NB];
       for (size_t b = 0; b < NB; b++) weights[b] = _mm512_load_si512(w + b * 64);
-      for (int i = 0; i < P; i++) {
-        const __m512i q = broadcast4(a + static_cast<size_t>(i) * p.channels + k);
-        for (int b = 0; b < NB; b++) acc[i][b] = _mm512_dpbusd_epi32(acc[i][b], q, weights[b]);
+      for (size_t i = 0; i < P; i++) {
+        const __m512i q = broadcast4(a + i * channels + k);
+        for (size_t b = 0; b < NB; b++) acc[i][b] = _mm512_dpbusd_epi32(acc[i][b], q, weights[b]);
       }
     }
-    for (int i = 0; i < P; i++) {
-      for (int b = 0; b < NB; b++) _mm512_store_si512(sums + (i * NB + b) * static_cast<int>(kLanes), acc[i][b]);
-    }
+    // As the rows of what moves out are positions, so are the columns of what moves in.
+    int32_t* to = m.sums + s * m.part;
+    for (size_t i = 0; i < P * NB; i++) _mm512_store_si512(to + i * m.position, acc[i / NB][i % NB]);
   }
+  std::swap(m.position, m.part);
+  m.tiles = group.tiles;
+  m.parts = P * NB;
 }
 
-/** Sums to codes. */
-template <int P, int NB, bool Residual>
-inline void winograd_outputs(const WinogradProduct& p, const Storer& storer, const int32_t* sums) {
-  const Epilogue& e = p.epilogue;
-  const auto axis = [](__m512i a, __m512i b, __m512i c, __m512i d, __m512i& even, __m512i& odd) {
-    even = _mm512_add_epi32(_mm512_add_epi32(_mm512_slli_epi32(a, 1), b), c);
-    odd = _mm512_sub_epi32(_mm512_sub_epi32(b, c), _mm512_slli_epi32(d, 1));
-  };
-  for (size_t b = 0; b < NB; b++) {
-    const __m512i bias = _mm512_loadu_si512(e.bias + b * kLanes);
-    const __m512 multiplier = _mm512_loadu_ps(e.multipliers + b * kLanes);
-    for (size_t i = 0; i < P; i++) {
-      const int32_t* m = sums + (i * NB + b) * kLanes;
-      const auto at = [&](size_t y, size_t x) { return _mm512_load_si512(m + (y * 4 + x) * kSumPitch<P, NB>); };
-      __m512i x[2][4], out[2][2];
-      for (size_t j = 0; j < 4; j++) axis(at(0, j), at(1, j), at(2, j), at(3, j), x[0][j], x[1][j]);
-      for (size_t y = 0; y < 2; y++) axis(x[y][0], x[y][1], x[y][2], x[y][3], out[y][0], out[y][1]);
-      const WinogradTile& tile = p.tiles[i];
-      for (size_t y = 0; y < tile.rows; y++) {
-        for (size_t x = 0; x < tile.columns; x++) {
-          const size_t to = (tile.pixel + y * p.out_width + x) * e.pitch + b * kLanes;
-          const __m512i sum = _mm512_add_epi32(_mm512_srai_epi32(out[y][x], 2), bias);
-          __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
-          if (Residual) {
-            const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(e.residual + to)));
-            const __m512 r = _mm512_cvtepi32_ps(_mm512_sub_epi32(q, storer.residual_zero));
-            v = _mm512_add_ps(v, _mm512_mul_ps(r, storer.residual_multiplier));
-          }
-          const __m512i q = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, storer.low), storer.high));
-          _mm_storeu_si128(reinterpret_cast<__m128i*>(e.codes + to),
-                           _mm512_cvtepi32_epi8(_mm512_add_epi32(q, storer.out_zero)));
-        }
-      }
-    }
-  }
-}
-
-template <int P, int NB>
-void winograd_tiles(const WinogradProduct& p, const Storer& storer) {
-  alignas(64) int32_t sums[16 * kSumPitch<P, NB>];
-  winograd_multiply<P, NB>(p, sums);
-  if (p.epilogue.residual) winograd_outputs<P, NB, true>(p, storer, sums);
-  else winograd_outputs<P, NB, false>(p, storer, sums);
-}
-
-template <int NB>
-void winograd_blocks(const WinogradProduct& p) {
+template <int NB, bool Residual>
+void winograd_groups(const WinogradProduct& p) {
   const Storer storer(p.epilogue);
-  switch (p.count) {
-    case 1: return winograd_tiles<1, NB>(p, storer);
-    case 2: return winograd_tiles<2, NB>(p, storer);
-    case 3: return winograd_tiles<3, NB>(p, storer);
-    case 4: return winograd_tiles<4, NB>(p, storer);
-  }
-  if constexpr (NB <= 2) {
-    switch (p.count) {
-      case 5: return winograd_tiles<5, NB>(p, storer);
-      case 6: return winograd_tiles<6, NB>(p, storer);
-      case 7: return winograd_tiles<7, NB>(p, storer);
-      case 8: return winograd_tiles<8, NB>(p, storer);
+  WinogradSums m;
+  for (size_t g = 0; g < p.count; g++) {
+    const WinogradGroup& group = p.groups[g];
+    switch (group.count) {
+      case 1: winograd_multiply<1, NB, Residual>(p, group, storer, m); break;
+      case 2: winograd_multiply<2, NB, Residual>(p, group, storer, m); break;
+      case 3: winograd_multiply<3, NB, Residual>(p, group, storer, m); break;
+      case 4: winograd_multiply<4, NB, Residual>(p, group, storer, m); break;
+    }
+    if constexpr (NB <= 2) {
+      switch (group.count) {
+        case 5: winograd_multiply<5, NB, Residual>(p, group, storer, m); break;
+        case 6: winograd_multiply<6, NB, Residual>(p, group, storer, m); break;
+        case 7: winograd_multiply<7, NB, Residual>(p, group, storer, m); break;
+        case 8: winograd_multiply<8, NB, Residual>(p, group, storer, m); break;
+      }
     }
   }
+  for (size_t s = 0; s < m.parts; s++) winograd_output<NB, Residual>(p, storer, m, s);
 }
 
 void winograd_product(const WinogradProduct& p) {
-  if (p.blocks == 1) winograd_blocks<1>(p);
-  else if (p.blocks == 2) winograd_blocks<2>(p);
-  else winograd_blocks<4>(p);
+  const bool residual = p.epilogue.residual != nullptr;
+  switch (p.blocks) {
+    case 1: return residual ? winograd_groups<1, true>(p) : winograd_groups<1, false>(p);
+    case 2: return residual ? winograd_groups<2, true>(p) : winograd_groups<2, false>(p);
+    case 4: return residual ? winograd_groups<4, true>(p) : winograd_groups<4, false>(p);
+  }
 }
 
 constexpr WinogradKernels kWinograd = {winograd_inputs, winograd_weights, winograd_product};

@@ -57,14 +57,15 @@ class Winograd {
       tile.rows = static_cast<uint8_t>(std::min<size_t>(2, w_.out_height - y));
       tile.columns = static_cast<uint8_t>(std::min<size_t>(2, w_.out_width - x));
     }
-    groups_ = (count + kTiles - 1) / kTiles;
+    // Groups are as even as can be: none has few tiles unless there are few in all.
+    const size_t groups = (count + kTiles - 1) / kTiles, channels = in_.channels;
+    groups_.resize(groups);
+    uint8_t* out = f_.scratch.transformed.ensure(16 * (count * channels + groups * kGap));
+    for (size_t g = 0; g < groups; g++) {
+      const size_t begin = g * count / groups, n = (g + 1) * count / groups - begin;
+      groups_[g] = {tiles_.data() + begin, n, out + 16 * (begin * channels + g * kGap), n * channels + kGap};
+    }
   }
-
-  /** Groups of tiles are as even as can be: none has few of them unless there are few in all. */
-  size_t first_of(size_t group) const { return group * tiles_.size() / groups_; }
-  size_t count_of(size_t group) const { return first_of(group + 1) - first_of(group); }
-  size_t pitch_of(size_t group) const { return count_of(group) * in_.channels + kGap; }
-  size_t begin_of(size_t group) const { return 16 * (first_of(group) * in_.channels + group * kGap); }
 
   template <typename Work>
   void share(size_t units, size_t multiplications, Work work) {
@@ -73,12 +74,12 @@ class Winograd {
   }
 
   void transform() {
-    uint8_t* out = f_.scratch.transformed.ensure(begin_of(groups_));
-    const size_t parts = std::min(groups_, f_.team.size() == 1 ? 1 : 4 * f_.team.size());
+    const size_t parts = std::min(groups_.size(), f_.team.size() == 1 ? 1 : 4 * f_.team.size());
     share(parts, tiles_.size() * in_.channels * 64, [&](size_t part, Scratch&) {
-      for (size_t g = part * groups_ / parts; g < (part + 1) * groups_ / parts; g++) {
-        f_.kernels.winograd->inputs({padded_.data, tiles_.data() + first_of(g), count_of(g), padded_.row, in_.channels,
-                                     static_cast<uint8_t>(offset_), out + begin_of(g), pitch_of(g)});
+      for (size_t g = part * groups_.size() / parts; g < (part + 1) * groups_.size() / parts; g++) {
+        const WinogradGroup& group = groups_[g];
+        f_.kernels.winograd->inputs({padded_.data, group.tiles, group.count, padded_.row, in_.channels,
+                                     static_cast<uint8_t>(offset_), const_cast<uint8_t*>(group.in), group.pitch});
       }
     });
   }
@@ -87,14 +88,14 @@ class Winograd {
     const size_t step = tiles_.size() <= kFewTiles ? kFewTilesBlocks : kBlocks;
     // Rows are split first, for then each thread transforms other weights.
     const size_t team = f_.team.size(), by_rows = l_.full_blocks / step;
-    const size_t parts = team == 1 || by_rows >= 4 * team ? 1 : std::min(groups_, (4 * team + by_rows) / (by_rows + 1));
+    const size_t parts = team == 1 || by_rows >= 4 * team ? 1 : std::min(groups_.size(), (4 * team + by_rows) / (by_rows + 1));
     std::vector<Unit> units;
     for (size_t block = 0; block < l_.full_blocks;) {
       size_t blocks = step;
       while (blocks > l_.full_blocks - block) blocks /= 2;
       for (size_t p = 0; p < parts; p++) {
-        const size_t first = p * groups_ / parts;
-        units.push_back({block, blocks, first, (p + 1) * groups_ / parts - first});
+        const size_t first = p * groups_.size() / parts;
+        units.push_back({block, blocks, first, (p + 1) * groups_.size() / parts - first});
       }
       block += blocks;
     }
@@ -109,15 +110,8 @@ class Winograd {
     const WinogradKernels& k = *f_.kernels.winograd;
     k.weights({f_.plan.memory.data() + l_.full_at + u.block * l_.block_bytes, l_.bits, l_.block_bytes, u.blocks,
                in_.channels, offset_, weights, pitch, start});
-    WinogradProduct p = {nullptr, nullptr, 0, 0, in_.channels, w_.out_width, weights, start, pitch, u.blocks,
-                         shifted(e_, 0, u.block * kLanes)};
-    for (size_t g = u.first_group; g < u.first_group + u.groups; g++) {
-      p.in = f_.scratch.transformed.data() + begin_of(g);
-      p.in_pitch = pitch_of(g);
-      p.tiles = tiles_.data() + first_of(g);
-      p.count = count_of(g);
-      k.product(p);
-    }
+    k.product({groups_.data() + u.first_group, u.groups, in_.channels, w_.out_width, weights, pitch, u.blocks, start,
+               shifted(e_, 0, u.block * kLanes)});
   }
 
   const Frame& f_;
@@ -132,7 +126,7 @@ class Winograd {
   WindowShape even_;
   Padded padded_ = {};
   std::vector<WinogradTile> tiles_;
-  size_t groups_ = 0;
+  std::vector<WinogradGroup> groups_;
 };
 
 /** Whether the Winograd way takes less time than the direct one. */
