@@ -58,6 +58,8 @@ void winograd_weights(const WinogradWeights& w) {
         even[y] = _mm512_dpbusd_epi32(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(x, x), z));
         odd[y] = _mm512_dpbusd_epi32(odd[y], ones, _mm512_sub_epi8(y1, z));
         winograd_axis(x, y1, z, rows[y]);
+        // Nine streams are more than the processor foresees.
+        for (size_t t = 0; t < 3; t++) _mm_prefetch(reinterpret_cast<const char*>(at + t * tap + 8 * step), _MM_HINT_T0);
       }
       for (size_t j = 0; j < 4; j++) {
         __m512i column[4];
@@ -141,15 +143,18 @@ void winograd_multiply(const WinogradProduct& p, const WinogradGroup& group, con
       const __m512i start = _mm512_load_si512(p.start + (s * NB + b) * kLanes);
       for (int i = 0; i < P; i++) acc[i][b] = start;
     }
-    const uint8_t* a = group.in + s * group.pitch;
+    // Three tiles to a pointer: a pointer each would be more than there are registers.
+    const uint8_t* a[(P + 2) / 3];
+    for (size_t i = 0; i < P; i += 3) a[i / 3] = group.in + s * group.pitch + i * channels;
     const int8_t* w = p.weights + s * p.weight_pitch;
-    for (size_t k = 0; k < channels; k += 4, w += NB * 64) {
+    for (const int8_t* const end = w + channels / 4 * NB * 64; w != end; w += NB * 64) {
       __m512i weights[NB];
       for (size_t b = 0; b < NB; b++) weights[b] = _mm512_load_si512(w + b * 64);
       for (size_t i = 0; i < P; i++) {
-        const __m512i q = broadcast4(a + i * channels + k);
+        const __m512i q = broadcast4(a[i / 3] + i % 3 * channels);
         for (size_t b = 0; b < NB; b++) acc[i][b] = _mm512_dpbusd_epi32(acc[i][b], q, weights[b]);
       }
+      for (const uint8_t*& at : a) at += 4;
     }
     // As the rows of what moves out are positions, so are the columns of what moves in.
     int32_t* to = m.sums + s * m.part;
