@@ -118,11 +118,11 @@ struct WinogradInputs {
   size_t pitch;
 };
 
-/** Blocks of 16 rows, transformed; out: [position][group][block][64]; start: sums to begin with, [position][block][16]. */
+/** A block of 16 rows, transformed; out: [position][group][64]; start: sums to begin with, [position][16]. */
 struct WinogradWeights {
   const uint8_t* packed;
   int bits;
-  size_t block_bytes, blocks, channels;
+  size_t channels;
   int32_t offset;
   int8_t* out;
   size_t pitch;
@@ -137,13 +137,15 @@ struct WinogradGroup {
   size_t pitch;
 };
 
-/** Groups of up to 8 tiles × 1 or 2 blocks, or up to 4 × 4. The epilogue is that of codes. */
+/** Groups of up to 8 tiles × 16 rows. The epilogue is that of codes. */
 struct WinogradProduct {
   const WinogradGroup* groups;
   size_t count, channels, out_width;
   const int8_t* weights;
-  size_t weight_pitch, blocks;
+  size_t weight_pitch;
   const int32_t* start;
+  /** What will be unpacked next, fetched meanwhile. */
+  const uint8_t* next;
   Epilogue epilogue;
 };
 

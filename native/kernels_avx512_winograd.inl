@@ -35,86 +35,73 @@ inline void winograd_axis(__m512i a, __m512i b, __m512i c, __m512i* to) {
 }
 
 /**
- * out: [position][group][block][64]. start: [position][block][16], what makes up for the inputs' offset: it is added at
- * every position but 1,1, whose sum all four outputs have, and the corners have one each, times ±4.
+ * out: [position][group][64]. What makes up for the inputs' offset, added at every position but 1,1: that sum is in all
+ * four outputs, and each has one corner of its own, times ±4.
  */
 void winograd_weights(const WinogradWeights& w) {
   const Unpacker u(w.bits);
-  const __m512i ones = _mm512_set1_epi8(1), offset = _mm512_set1_epi32(w.offset);
-  const size_t groups = w.channels / 4, step = 8 * static_cast<size_t>(w.bits), tap = groups * step;
-  const size_t pitch = w.pitch, next = w.blocks * 64;
-  std::memset(w.start, 0, 16 * w.blocks * kLanes * sizeof(int32_t));
-  for (size_t b = 0; b < w.blocks; b++) {
-    const uint8_t* from = w.packed + b * w.block_bytes;
-    int8_t* out = w.out + b * 64;
-    // Σ(2·g0 + g2) and Σ(g1 - g2) of each row of the kernel, and Σ of all nine.
-    __m512i even[3], odd[3], all = _mm512_setzero_si512();
-    for (size_t y = 0; y < 3; y++) even[y] = odd[y] = _mm512_setzero_si512();
-    for (size_t g = 0; g < groups; g++, from += step, out += next) {
-      __m512i rows[3][4];
-      for (size_t y = 0; y < 3; y++) {
-        const uint8_t* at = from + y * 3 * tap;
-        const __m512i x = u.codes(at), y1 = u.codes(at + tap), z = u.codes(at + 2 * tap);
-        even[y] = _mm512_dpbusd_epi32(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(x, x), z));
-        odd[y] = _mm512_dpbusd_epi32(odd[y], ones, _mm512_sub_epi8(y1, z));
-        winograd_axis(x, y1, z, rows[y]);
-        // Nine streams are more than the processor foresees.
-        for (size_t t = 0; t < 3; t++) _mm_prefetch(reinterpret_cast<const char*>(at + t * tap + 8 * step), _MM_HINT_T0);
-      }
-      for (size_t j = 0; j < 4; j++) {
-        __m512i column[4];
-        winograd_axis(rows[0][j], rows[1][j], rows[2][j], column);
-        if (j == 1) all = _mm512_dpbusd_epi32(all, ones, column[1]);
-        for (size_t i = 0; i < 4; i++) _mm512_store_si512(out + (i * 4 + j) * pitch, column[i]);
-      }
+  const __m512i ones = _mm512_set1_epi8(1), zero = _mm512_setzero_si512();
+  const size_t groups = w.channels / 4, step = 8 * static_cast<size_t>(w.bits), tap = groups * step, pitch = w.pitch;
+  const uint8_t* from = w.packed;
+  int8_t* out = w.out;
+  // Σ(2·g0 + g2) and Σ(g1 - g2) of each row of the kernel, and Σ of all nine.
+  __m512i even[3] = {zero, zero, zero}, odd[3] = {zero, zero, zero}, all = zero;
+  for (size_t g = 0; g < groups; g++, from += step, out += 64) {
+    __m512i rows[3][4];
+    for (size_t y = 0; y < 3; y++) {
+      const uint8_t* at = from + y * 3 * tap;
+      const __m512i g0 = u.codes(at), g1 = u.codes(at + tap), g2 = u.codes(at + 2 * tap);
+      even[y] = _mm512_dpbusd_epi32(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(g0, g0), g2));
+      odd[y] = _mm512_dpbusd_epi32(odd[y], ones, _mm512_sub_epi8(g1, g2));
+      winograd_axis(g0, g1, g2, rows[y]);
+      // Nine streams are more than the processor foresees.
+      for (size_t t = 0; t < 3; t++) _mm_prefetch(reinterpret_cast<const char*>(at + t * tap + 8 * step), _MM_HINT_T0);
     }
-    const auto start = [&](size_t position, __m512i sum) {
-      _mm512_store_si512(w.start + (position * w.blocks + b) * kLanes, _mm512_mullo_epi32(sum, offset));
-    };
-    const auto ends = [](const __m512i* s) { return _mm512_add_epi32(_mm512_add_epi32(s[0], s[0]), s[2]); };
-    start(0, _mm512_sub_epi32(_mm512_setzero_si512(), ends(even)));
-    start(3, ends(odd));
-    start(5, all);
-    start(12, _mm512_sub_epi32(even[1], even[2]));
-    start(15, _mm512_sub_epi32(odd[2], odd[1]));
+    for (size_t j = 0; j < 4; j++) {
+      __m512i column[4];
+      winograd_axis(rows[0][j], rows[1][j], rows[2][j], column);
+      if (j == 1) all = _mm512_dpbusd_epi32(all, ones, column[1]);
+      for (size_t i = 0; i < 4; i++) _mm512_store_si512(out + (i * 4 + j) * pitch, column[i]);
+    }
   }
+  const __m512i offset = _mm512_set1_epi32(w.offset);
+  const auto start = [&](size_t position, __m512i sum) {
+    _mm512_store_si512(w.start + position * kLanes, _mm512_mullo_epi32(sum, offset));
+  };
+  const auto ends = [](const __m512i* s) { return _mm512_add_epi32(_mm512_add_epi32(s[0], s[0]), s[2]); };
+  for (size_t i = 0; i < 16; i++) start(i, zero);
+  start(0, _mm512_sub_epi32(zero, ends(even)));
+  start(3, ends(odd));
+  start(5, all);
+  start(12, _mm512_sub_epi32(even[1], even[2]));
+  start(15, _mm512_sub_epi32(odd[2], odd[1]));
 }
 
-/**
- * Sums of up to 8 tiles × 2 blocks or 4 × 4 at 16 positions, a square of vectors: while those of a group of tiles are
- * taken out column by column, those of the next move in, transposed.
- */
+/** Sums of up to 8 tiles, the rows of four positions already taken together: [row][tile][2][16]. */
 struct WinogradSums {
-  /** Elements from a row of the square to the next: off the power of two, or they would share cache sets. */
-  static constexpr size_t kPitch = 17 * kLanes;
-  alignas(64) int32_t sums[16 * kPitch];
-  /** From a position to the next, and from a tile's block to the next. */
-  size_t position = kPitch, part = kLanes;
+  /** Off the power of two, or the rows would share cache sets. */
+  static constexpr size_t kRow = 17 * kLanes;
+  alignas(64) int32_t sums[4 * kRow];
   const WinogradTile* tiles = nullptr;
-  size_t parts = 0;
+  size_t count = 0;
 };
 
-/** One tile's block of sums to codes. */
-template <int NB, bool Residual>
-inline void winograd_output(const WinogradProduct& p, const Storer& storer, const WinogradSums& m, size_t part) {
+/** The sums of tile t to codes. */
+template <bool Residual>
+inline void winograd_output(const WinogradProduct& p, const Storer& storer, const WinogradSums& m, size_t t) {
   const Epilogue& e = p.epilogue;
-  const int32_t* sums = m.sums + part * m.part;
-  const size_t row = part % NB * kLanes;
-  const WinogradTile& tile = m.tiles[part / NB];
-  const auto at = [&](size_t i) { return _mm512_load_si512(sums + i * m.position); };
-  __m512i even[4], odd[4];
-  const auto axis = [](__m512i a, __m512i b, __m512i c, __m512i d, __m512i& first, __m512i& second) {
-    first = _mm512_add_epi32(_mm512_add_epi32(_mm512_slli_epi32(a, 1), b), c);
-    second = _mm512_sub_epi32(_mm512_sub_epi32(b, c), _mm512_slli_epi32(d, 1));
-  };
-  for (size_t j = 0; j < 4; j++) axis(at(j), at(4 + j), at(8 + j), at(12 + j), even[j], odd[j]);
+  const WinogradTile& tile = m.tiles[t];
   __m512i out[4];
-  axis(even[0], even[1], even[2], even[3], out[0], out[1]);
-  axis(odd[0], odd[1], odd[2], odd[3], out[2], out[3]);
-  const __m512i bias = _mm512_loadu_si512(e.bias + row);
-  const __m512 multiplier = _mm512_loadu_ps(e.multipliers + row);
+  for (size_t x = 0; x < 2; x++) {
+    const auto row = [&](size_t i) { return _mm512_load_si512(m.sums + i * WinogradSums::kRow + (2 * t + x) * kLanes); };
+    const __m512i one = row(1), two = row(2);
+    out[x] = _mm512_add_epi32(_mm512_slli_epi32(row(0), 1), _mm512_add_epi32(one, two));
+    out[2 + x] = _mm512_sub_epi32(_mm512_sub_epi32(one, two), _mm512_slli_epi32(row(3), 1));
+  }
+  const __m512i bias = _mm512_loadu_si512(e.bias);
+  const __m512 multiplier = _mm512_loadu_ps(e.multipliers);
   const auto store = [&](size_t i) {
-    const size_t to = (tile.pixel + i / 2 * p.out_width + i % 2) * e.pitch + row;
+    const size_t to = (tile.pixel + i / 2 * p.out_width + i % 2) * e.pitch;
     const __m512i sum = _mm512_add_epi32(_mm512_srai_epi32(out[i], 2), bias);
     __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
     if (Residual) {
@@ -132,70 +119,89 @@ inline void winograd_output(const WinogradProduct& p, const Storer& storer, cons
   if (tile.columns > 1 && tile.rows > 1) store(3);
 }
 
-/** Sixteen products of P tiles × NB blocks; between them the tiles before become codes. */
-template <int P, int NB, bool Residual>
-void winograd_multiply(const WinogradProduct& p, const WinogradGroup& group, const Storer& storer, WinogradSums& m) {
-  const size_t channels = p.channels;
-  for (size_t s = 0; s < 16; s++) {
-    if (s < m.parts) winograd_output<NB, Residual>(p, storer, m, s);
-    __m512i acc[P][NB];
-    for (size_t b = 0; b < NB; b++) {
-      const __m512i start = _mm512_load_si512(p.start + (s * NB + b) * kLanes);
-      for (int i = 0; i < P; i++) acc[i][b] = start;
-    }
-    // Three tiles to a pointer: a pointer each would be more than there are registers.
-    const uint8_t* a[(P + 2) / 3];
-    for (size_t i = 0; i < P; i += 3) a[i / 3] = group.in + s * group.pitch + i * channels;
-    const int8_t* w = p.weights + s * p.weight_pitch;
-    for (const int8_t* const end = w + channels / 4 * NB * 64; w != end; w += NB * 64) {
-      __m512i weights[NB];
-      for (size_t b = 0; b < NB; b++) weights[b] = _mm512_load_si512(w + b * 64);
-      for (size_t i = 0; i < P; i++) {
-        const __m512i q = broadcast4(a[i / 3] + i % 3 * channels);
-        for (size_t b = 0; b < NB; b++) acc[i][b] = _mm512_dpbusd_epi32(acc[i][b], q, weights[b]);
-      }
-      for (const uint8_t*& at : a) at += 4;
-    }
-    // As the rows of what moves out are positions, so are the columns of what moves in.
-    int32_t* to = m.sums + s * m.part;
-    for (size_t i = 0; i < P * NB; i++) _mm512_store_si512(to + i * m.position, acc[i / NB][i % NB]);
+/** Adds the products of two positions to the sums of P tiles. */
+template <int P>
+inline void winograd_pair(const WinogradProduct& p, const WinogradGroup& group, size_t first, size_t second,
+                          __m512i (&a)[P], __m512i (&b)[P], const uint8_t*& next, size_t ahead) {
+  // Three tiles to a pointer: a pointer each would be more than there are registers.
+  const uint8_t *x[(P + 2) / 3], *y[(P + 2) / 3];
+  for (size_t i = 0; i < P; i += 3) {
+    x[i / 3] = group.in + first * group.pitch + i * p.channels;
+    y[i / 3] = group.in + second * group.pitch + i * p.channels;
   }
-  std::swap(m.position, m.part);
-  m.tiles = group.tiles;
-  m.parts = P * NB;
+  const int8_t *w = p.weights + first * p.weight_pitch, *const end = w + p.channels * kLanes;
+  for (const size_t other = (second - first) * p.weight_pitch; w != end; w += 64) {
+    const __m512i v = _mm512_load_si512(w), u = _mm512_load_si512(w + other);
+    for (size_t i = 0; i < P; i++) {
+      a[i] = _mm512_dpbusd_epi32(a[i], broadcast4(x[i / 3] + i % 3 * p.channels), v);
+      b[i] = _mm512_dpbusd_epi32(b[i], broadcast4(y[i / 3] + i % 3 * p.channels), u);
+    }
+    for (const uint8_t*& at : x) at += 4;
+    for (const uint8_t*& at : y) at += 4;
+    _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+    next += ahead;
+  }
 }
 
-template <int NB, bool Residual>
-void winograd_groups(const WinogradProduct& p) {
-  const Storer storer(p.epilogue);
-  WinogradSums m;
-  for (size_t g = 0; g < p.count; g++) {
-    const WinogradGroup& group = p.groups[g];
-    switch (group.count) {
-      case 1: winograd_multiply<1, NB, Residual>(p, group, storer, m); break;
-      case 2: winograd_multiply<2, NB, Residual>(p, group, storer, m); break;
-      case 3: winograd_multiply<3, NB, Residual>(p, group, storer, m); break;
-      case 4: winograd_multiply<4, NB, Residual>(p, group, storer, m); break;
+/**
+ * Sixteen products of P tiles × 16 rows; between them the tiles before become codes. A row of positions m0…m3 gives
+ * 2·m0 + m1 + m2 and m1 - m2 - 2·m3, sum and difference of m0 - m3 + m1 and m0 + m3 + m2: only those two are stored, for
+ * a store takes as long as two multiplications.
+ */
+template <int P, bool Residual>
+void winograd_multiply(const WinogradProduct& p, const WinogradGroup& group, const Storer& storer,
+                       const WinogradSums& before, WinogradSums& m, const uint8_t*& next, size_t ahead) {
+  for (size_t i = 0; i < 4; i++) {
+    for (size_t t = 2 * i; t < 2 * i + 2; t++) if (t < before.count) winograd_output<Residual>(p, storer, before, t);
+    const auto start = [&](size_t j) { return _mm512_load_si512(p.start + (4 * i + j) * kLanes); };
+    __m512i a[P], b[P];
+    for (int t = 0; t < P; t++) a[t] = start(0), b[t] = start(3);
+    winograd_pair<P>(p, group, 4 * i, 4 * i + 3, a, b, next, ahead);
+    const __m512i inner = start(1);
+    for (int t = 0; t < P; t++) {
+      const __m512i first = a[t];
+      a[t] = _mm512_add_epi32(_mm512_sub_epi32(first, b[t]), inner);
+      b[t] = _mm512_add_epi32(first, b[t]);
     }
-    if constexpr (NB <= 2) {
-      switch (group.count) {
-        case 5: winograd_multiply<5, NB, Residual>(p, group, storer, m); break;
-        case 6: winograd_multiply<6, NB, Residual>(p, group, storer, m); break;
-        case 7: winograd_multiply<7, NB, Residual>(p, group, storer, m); break;
-        case 8: winograd_multiply<8, NB, Residual>(p, group, storer, m); break;
-      }
+    winograd_pair<P>(p, group, 4 * i + 1, 4 * i + 2, a, b, next, ahead);
+    int32_t* to = m.sums + i * WinogradSums::kRow;
+    for (int t = 0; t < P; t++, to += 2 * kLanes) {
+      _mm512_store_si512(to, _mm512_add_epi32(a[t], b[t]));
+      _mm512_store_si512(to + kLanes, _mm512_sub_epi32(a[t], b[t]));
     }
   }
-  for (size_t s = 0; s < m.parts; s++) winograd_output<NB, Residual>(p, storer, m, s);
+  m.tiles = group.tiles;
+  m.count = P;
+}
+
+template <bool Residual>
+void winograd_groups(const WinogradProduct& p) {
+  const Storer storer(p.epilogue);
+  WinogradSums sums[2];
+  const uint8_t* next = p.next;
+  for (size_t g = 0; g < p.count; g++) {
+    const WinogradGroup& group = p.groups[g];
+    const WinogradSums& before = sums[(g + 1) % 2];
+    WinogradSums& m = sums[g % 2];
+    const size_t ahead = g == 0 ? 64 : 0;
+    switch (group.count) {
+      case 1: winograd_multiply<1, Residual>(p, group, storer, before, m, next, ahead); break;
+      case 2: winograd_multiply<2, Residual>(p, group, storer, before, m, next, ahead); break;
+      case 3: winograd_multiply<3, Residual>(p, group, storer, before, m, next, ahead); break;
+      case 4: winograd_multiply<4, Residual>(p, group, storer, before, m, next, ahead); break;
+      case 5: winograd_multiply<5, Residual>(p, group, storer, before, m, next, ahead); break;
+      case 6: winograd_multiply<6, Residual>(p, group, storer, before, m, next, ahead); break;
+      case 7: winograd_multiply<7, Residual>(p, group, storer, before, m, next, ahead); break;
+      case 8: winograd_multiply<8, Residual>(p, group, storer, before, m, next, ahead); break;
+    }
+  }
+  const WinogradSums& last = sums[(p.count + 1) % 2];
+  for (size_t t = 0; t < last.count; t++) winograd_output<Residual>(p, storer, last, t);
 }
 
 void winograd_product(const WinogradProduct& p) {
-  const bool residual = p.epilogue.residual != nullptr;
-  switch (p.blocks) {
-    case 1: return residual ? winograd_groups<1, true>(p) : winograd_groups<1, false>(p);
-    case 2: return residual ? winograd_groups<2, true>(p) : winograd_groups<2, false>(p);
-    case 4: return residual ? winograd_groups<4, true>(p) : winograd_groups<4, false>(p);
-  }
+  if (p.epilogue.residual) winograd_groups<true>(p);
+  else winograd_groups<false>(p);
 }
 
 constexpr WinogradKernels kWinograd = {winograd_inputs, winograd_weights, winograd_product};

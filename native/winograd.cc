@@ -8,13 +8,13 @@ namespace {
 /** Bytes of transformed inputs that are made at a time: they stay in the second cache. */
 constexpr size_t kInputBytes = 384 * 1024;
 /** Tiles that are multiplied together, and blocks of 16 rows with so many tiles and with few. */
-constexpr size_t kTiles = 8, kBlocks = 2, kFewTiles = 4, kFewTilesBlocks = 4;
+constexpr size_t kTiles = 8, kBlocks = 2, kFewTiles = 4, kFewTilesBlocks = 2;
 /** Bytes between positions, so that they lie off the power of two and a tile's last step has room. */
 constexpr size_t kGap = 64;
 
-/** What of the first rows times some tiles is made without a pause. */
+/** A block of 16 rows × groups of tiles: what shares transformed weights. */
 struct Unit {
-  size_t block, blocks, first_group, groups;
+  size_t block, first_group, groups;
 };
 
 /** An op's output in tiles. */
@@ -85,33 +85,29 @@ class Winograd {
   }
 
   void multiply() {
-    const size_t step = tiles_.size() <= kFewTiles ? kFewTilesBlocks : kBlocks;
     // Rows are split first, for then each thread transforms other weights.
-    const size_t team = f_.team.size(), by_rows = l_.full_blocks / step;
-    const size_t parts = team == 1 || by_rows >= 4 * team ? 1 : std::min(groups_.size(), (4 * team + by_rows) / (by_rows + 1));
+    const size_t team = f_.team.size(), blocks = l_.full_blocks, groups = groups_.size();
+    const size_t parts = team == 1 || blocks >= 4 * team ? 1 : std::min(groups, 4 * team / blocks + 1);
     std::vector<Unit> units;
-    for (size_t block = 0; block < l_.full_blocks;) {
-      size_t blocks = step;
-      while (blocks > l_.full_blocks - block) blocks /= 2;
+    for (size_t block = 0; block < blocks; block++) {
       for (size_t p = 0; p < parts; p++) {
-        const size_t first = p * groups_.size() / parts;
-        units.push_back({block, blocks, first, (p + 1) * groups_.size() / parts - first});
+        const size_t first = p * groups / parts;
+        units.push_back({block, first, (p + 1) * groups / parts - first});
       }
-      block += blocks;
     }
-    share(units.size(), tiles_.size() * l_.full_blocks * kLanes * l_.columns,
+    share(units.size(), tiles_.size() * blocks * kLanes * l_.columns,
           [&](size_t i, Scratch& scratch) { multiply(units[i], scratch); });
   }
 
   void multiply(const Unit& u, Scratch& scratch) const {
-    const size_t pitch = u.blocks * in_.channels * kLanes + kGap, starts = 16 * u.blocks * kLanes;
-    int8_t* weights = reinterpret_cast<int8_t*>(scratch.tile.ensure(16 * pitch + 4 * starts));
+    const size_t pitch = in_.channels * kLanes + kGap;
+    int8_t* weights = reinterpret_cast<int8_t*>(scratch.tile.ensure(16 * pitch + 16 * kLanes * sizeof(int32_t)));
     int32_t* start = reinterpret_cast<int32_t*>(weights + 16 * pitch);
+    const uint8_t* packed = f_.plan.memory.data() + l_.full_at + u.block * l_.block_bytes;
     const WinogradKernels& k = *f_.kernels.winograd;
-    k.weights({f_.plan.memory.data() + l_.full_at + u.block * l_.block_bytes, l_.bits, l_.block_bytes, u.blocks,
-               in_.channels, offset_, weights, pitch, start});
-    k.product({groups_.data() + u.first_group, u.groups, in_.channels, w_.out_width, weights, pitch, u.blocks, start,
-               shifted(e_, 0, u.block * kLanes)});
+    k.weights({packed, l_.bits, in_.channels, offset_, weights, pitch, start});
+    k.product({groups_.data() + u.first_group, u.groups, in_.channels, w_.out_width, weights, pitch, start,
+               packed + l_.block_bytes, shifted(e_, 0, u.block * kLanes)});
   }
 
   const Frame& f_;
