@@ -28,6 +28,9 @@ void winograd_inputs(const WinogradInputs& w) {
   }
 }
 
+/** dpbusd in place: as an intrinsic, GCC 12 copies sums to other registers and back, and spills some. */
+inline void add_products(__m512i& sum, __m512i q, __m512i w) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(q), "v"(w)); }
+
 /** a, a + b + c, a - b + c, c of bytes. */
 inline void winograd_axis(__m512i a, __m512i b, __m512i c, __m512i* to) {
   const __m512i s = _mm512_add_epi8(a, c);
@@ -51,8 +54,8 @@ void winograd_weights(const WinogradWeights& w) {
     for (size_t y = 0; y < 3; y++) {
       const uint8_t* at = from + y * 3 * tap;
       const __m512i g0 = u.codes(at), g1 = u.codes(at + tap), g2 = u.codes(at + 2 * tap);
-      even[y] = _mm512_dpbusd_epi32(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(g0, g0), g2));
-      odd[y] = _mm512_dpbusd_epi32(odd[y], ones, _mm512_sub_epi8(g1, g2));
+      add_products(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(g0, g0), g2));
+      add_products(odd[y], ones, _mm512_sub_epi8(g1, g2));
       winograd_axis(g0, g1, g2, rows[y]);
       // Nine streams are more than the processor foresees.
       for (size_t t = 0; t < 3; t++) _mm_prefetch(reinterpret_cast<const char*>(at + t * tap + 8 * step), _MM_HINT_T0);
@@ -60,7 +63,7 @@ void winograd_weights(const WinogradWeights& w) {
     for (size_t j = 0; j < 4; j++) {
       __m512i column[4];
       winograd_axis(rows[0][j], rows[1][j], rows[2][j], column);
-      if (j == 1) all = _mm512_dpbusd_epi32(all, ones, column[1]);
+      if (j == 1) add_products(all, ones, column[1]);
       for (size_t i = 0; i < 4; i++) _mm512_store_si512(out + (i * 4 + j) * pitch, column[i]);
     }
   }
@@ -130,17 +133,19 @@ inline void winograd_pair(const WinogradProduct& p, const WinogradGroup& group, 
     y[i / 3] = group.in + second * group.pitch + i * p.channels;
   }
   const int8_t *w = p.weights + first * p.weight_pitch, *const end = w + p.channels * kLanes;
-  for (const size_t other = (second - first) * p.weight_pitch; w != end; w += 64) {
+  const size_t other = (second - first) * p.weight_pitch;
+  do {
     const __m512i v = _mm512_load_si512(w), u = _mm512_load_si512(w + other);
     for (size_t i = 0; i < P; i++) {
-      a[i] = _mm512_dpbusd_epi32(a[i], broadcast4(x[i / 3] + i % 3 * p.channels), v);
-      b[i] = _mm512_dpbusd_epi32(b[i], broadcast4(y[i / 3] + i % 3 * p.channels), u);
+      add_products(a[i], broadcast4(x[i / 3] + i % 3 * p.channels), v);
+      add_products(b[i], broadcast4(y[i / 3] + i % 3 * p.channels), u);
     }
     for (const uint8_t*& at : x) at += 4;
     for (const uint8_t*& at : y) at += 4;
     _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
     next += ahead;
-  }
+    w += 64;
+  } while (w != end);
 }
 
 /**
