@@ -1,10 +1,15 @@
 // Winograd F(2×2, 3×3) with AVX-512 (winograd.h says what of). Included by kernels_avx512vnni.cc.
 
-/** in: four times four pixels of 64 channels; out: [position][tile][channel]. */
+/**
+ * Where position i,j of a 4×4 lies among the 16: in the order 0, 3, 1, 2 of j, for these pairs are multiplied together.
+ */
+constexpr size_t winograd_place(size_t i, size_t j) { return 4 * i + (j == 0 ? 0 : j == 3 ? 1 : j + 1); }
+
+/** in: four times four pixels of 64 channels; out: [place][tile][channel]. */
 void winograd_inputs(const WinogradInputs& w) {
   const __m512i offset = _mm512_set1_epi8(static_cast<char>(w.offset));
   for (size_t t = 0; t < w.count; t++) {
-    // The last step of a tile may write into the next tile, which is yet to come, or into the room between positions.
+    // The last step of a tile may write into the next tile, which is yet to come, or into the room between places.
     for (size_t c = 0; c < w.channels; c += 64) {
       const uint8_t* from = w.a + w.tiles[t].patch + c;
       uint8_t* to = w.out + t * w.channels + c;
@@ -21,7 +26,8 @@ void winograd_inputs(const WinogradInputs& w) {
         const __m512i y[4] = {_mm512_sub_epi8(r[0], r[2]), _mm512_add_epi8(r[1], r[2]), _mm512_sub_epi8(r[2], r[1]),
                               _mm512_sub_epi8(r[1], r[3])};
         for (size_t j = 0; j < 4; j++) {
-          _mm512_storeu_si512(to + (i * 4 + j) * w.pitch, i * j == 1 ? y[j] : _mm512_add_epi8(y[j], offset));
+          const __m512i q = i * j == 1 ? y[j] : _mm512_add_epi8(y[j], offset);
+          _mm512_storeu_si512(to + winograd_place(i, j) * w.pitch, q);
         }
       }
     }
@@ -38,46 +44,65 @@ inline void winograd_axis(__m512i a, __m512i b, __m512i c, __m512i* to) {
 }
 
 /**
- * out: [position][group][64]. What makes up for the inputs' offset, added at every position but 1,1: that sum is in all
- * four outputs, and each has one corner of its own, times ±4.
+ * out: [pair of places][group][2][64]. What makes up for the inputs' offset, added at every position but 1,1: that sum is
+ * in all four outputs, and each has one corner of its own, times ±4.
  */
-void winograd_weights(const WinogradWeights& w) {
-  const Unpacker u(w.bits);
+template <int Bits>
+void winograd_weights_of(const WinogradWeights& w) {
+  constexpr size_t kStep = 8 * Bits;
+  const Unpacker u(Bits);
   const __m512i ones = _mm512_set1_epi8(1), zero = _mm512_setzero_si512();
-  const size_t groups = w.channels / 4, step = 8 * static_cast<size_t>(w.bits), tap = groups * step, pitch = w.pitch;
-  const uint8_t* from = w.packed;
+  const size_t groups = w.channels / 4, tap = groups * kStep;
+  const uint8_t* from[3] = {w.packed, w.packed + 3 * tap, w.packed + 6 * tap};
   int8_t* out = w.out;
   // Σ(2·g0 + g2) and Σ(g1 - g2) of each row of the kernel, and Σ of all nine.
   __m512i even[3] = {zero, zero, zero}, odd[3] = {zero, zero, zero}, all = zero;
-  for (size_t g = 0; g < groups; g++, from += step, out += 64) {
+  for (size_t g = 0; g < groups; g++, out += 128) {
     __m512i rows[3][4];
     for (size_t y = 0; y < 3; y++) {
-      const uint8_t* at = from + y * 3 * tap;
-      const __m512i g0 = u.codes(at), g1 = u.codes(at + tap), g2 = u.codes(at + 2 * tap);
-      add_products(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(g0, g0), g2));
-      add_products(odd[y], ones, _mm512_sub_epi8(g1, g2));
-      winograd_axis(g0, g1, g2, rows[y]);
-      // Nine streams are more than the processor foresees.
-      for (size_t t = 0; t < 3; t++) _mm_prefetch(reinterpret_cast<const char*>(at + t * tap + 8 * step), _MM_HINT_T0);
+      __m512i c[3];
+      for (size_t x = 0; x < 3; x++) {
+        const uint8_t* at = from[y] + x * tap;
+        c[x] = Bits <= 4 ? u.half_codes(at) : u.codes(at);
+        // Nine streams are more than the processor foresees.
+        _mm_prefetch(reinterpret_cast<const char*>(at + 8 * kStep), _MM_HINT_T0);
+      }
+      from[y] += kStep;
+      add_products(even[y], ones, _mm512_add_epi8(_mm512_add_epi8(c[0], c[0]), c[2]));
+      add_products(odd[y], ones, _mm512_sub_epi8(c[1], c[2]));
+      winograd_axis(c[0], c[1], c[2], rows[y]);
     }
     for (size_t j = 0; j < 4; j++) {
       __m512i column[4];
       winograd_axis(rows[0][j], rows[1][j], rows[2][j], column);
       if (j == 1) add_products(all, ones, column[1]);
-      for (size_t i = 0; i < 4; i++) _mm512_store_si512(out + (i * 4 + j) * pitch, column[i]);
+      for (size_t i = 0; i < 4; i++) {
+        const size_t place = winograd_place(i, j);
+        _mm512_store_si512(out + place / 2 * w.pitch + place % 2 * 64, column[i]);
+      }
     }
   }
   const __m512i offset = _mm512_set1_epi32(w.offset);
-  const auto start = [&](size_t position, __m512i sum) {
-    _mm512_store_si512(w.start + position * kLanes, _mm512_mullo_epi32(sum, offset));
+  const auto start = [&](size_t i, size_t j, __m512i sum) {
+    _mm512_store_si512(w.start + winograd_place(i, j) * kLanes, _mm512_mullo_epi32(sum, offset));
   };
   const auto ends = [](const __m512i* s) { return _mm512_add_epi32(_mm512_add_epi32(s[0], s[0]), s[2]); };
-  for (size_t i = 0; i < 16; i++) start(i, zero);
-  start(0, _mm512_sub_epi32(zero, ends(even)));
-  start(3, ends(odd));
-  start(5, all);
-  start(12, _mm512_sub_epi32(even[1], even[2]));
-  start(15, _mm512_sub_epi32(odd[2], odd[1]));
+  for (size_t i = 0; i < 16; i++) start(i / 4, i % 4, zero);
+  start(0, 0, _mm512_sub_epi32(zero, ends(even)));
+  start(0, 3, ends(odd));
+  start(1, 1, all);
+  start(3, 0, _mm512_sub_epi32(even[1], even[2]));
+  start(3, 3, _mm512_sub_epi32(odd[2], odd[1]));
+}
+
+void winograd_weights(const WinogradWeights& w) {
+  switch (w.bits) {
+    case 2: return winograd_weights_of<2>(w);
+    case 3: return winograd_weights_of<3>(w);
+    case 4: return winograd_weights_of<4>(w);
+    case 5: return winograd_weights_of<5>(w);
+    case 6: return winograd_weights_of<6>(w);
+  }
 }
 
 /** Sums of up to 8 tiles, the rows of four positions already taken together: [row][tile][2][16]. */
@@ -122,20 +147,19 @@ inline void winograd_output(const WinogradProduct& p, const Storer& storer, cons
   if (tile.columns > 1 && tile.rows > 1) store(3);
 }
 
-/** Adds the products of two positions to the sums of P tiles. */
+/** Adds the products of two places to the sums of P tiles. */
 template <int P>
-inline void winograd_pair(const WinogradProduct& p, const WinogradGroup& group, size_t first, size_t second,
-                          __m512i (&a)[P], __m512i (&b)[P], const uint8_t*& next, size_t ahead) {
+inline void winograd_pair(const WinogradProduct& p, const WinogradGroup& group, size_t pair, __m512i (&a)[P],
+                          __m512i (&b)[P], const uint8_t*& next, size_t ahead) {
   // Three tiles to a pointer: a pointer each would be more than there are registers.
   const uint8_t *x[(P + 2) / 3], *y[(P + 2) / 3];
   for (size_t i = 0; i < P; i += 3) {
-    x[i / 3] = group.in + first * group.pitch + i * p.channels;
-    y[i / 3] = group.in + second * group.pitch + i * p.channels;
+    x[i / 3] = group.in + 2 * pair * group.pitch + i * p.channels;
+    y[i / 3] = x[i / 3] + group.pitch;
   }
-  const int8_t *w = p.weights + first * p.weight_pitch, *const end = w + p.channels * kLanes;
-  const size_t other = (second - first) * p.weight_pitch;
+  const int8_t *w = p.weights + pair * p.weight_pitch, *const end = w + p.channels * 2 * kLanes;
   do {
-    const __m512i v = _mm512_load_si512(w), u = _mm512_load_si512(w + other);
+    const __m512i v = _mm512_load_si512(w), u = _mm512_load_si512(w + 64);
     for (size_t i = 0; i < P; i++) {
       add_products(a[i], broadcast4(x[i / 3] + i % 3 * p.channels), v);
       add_products(b[i], broadcast4(y[i / 3] + i % 3 * p.channels), u);
@@ -144,7 +168,7 @@ inline void winograd_pair(const WinogradProduct& p, const WinogradGroup& group, 
     for (const uint8_t*& at : y) at += 4;
     _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
     next += ahead;
-    w += 64;
+    w += 128;
   } while (w != end);
 }
 
@@ -158,17 +182,17 @@ void winograd_multiply(const WinogradProduct& p, const WinogradGroup& group, con
                        const WinogradSums& before, WinogradSums& m, const uint8_t*& next, size_t ahead) {
   for (size_t i = 0; i < 4; i++) {
     for (size_t t = 2 * i; t < 2 * i + 2; t++) if (t < before.count) winograd_output<Residual>(p, storer, before, t);
-    const auto start = [&](size_t j) { return _mm512_load_si512(p.start + (4 * i + j) * kLanes); };
+    const auto start = [&](size_t j) { return _mm512_load_si512(p.start + winograd_place(i, j) * kLanes); };
     __m512i a[P], b[P];
     for (int t = 0; t < P; t++) a[t] = start(0), b[t] = start(3);
-    winograd_pair<P>(p, group, 4 * i, 4 * i + 3, a, b, next, ahead);
+    winograd_pair<P>(p, group, 2 * i, a, b, next, ahead);
     const __m512i inner = start(1);
     for (int t = 0; t < P; t++) {
       const __m512i first = a[t];
       a[t] = _mm512_add_epi32(_mm512_sub_epi32(first, b[t]), inner);
       b[t] = _mm512_add_epi32(first, b[t]);
     }
-    winograd_pair<P>(p, group, 4 * i + 1, 4 * i + 2, a, b, next, ahead);
+    winograd_pair<P>(p, group, 2 * i + 1, a, b, next, ahead);
     int32_t* to = m.sums + i * WinogradSums::kRow;
     for (int t = 0; t < P; t++, to += 2 * kLanes) {
       _mm512_store_si512(to, _mm512_add_epi32(a[t], b[t]));

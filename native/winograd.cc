@@ -100,9 +100,9 @@ class Winograd {
   }
 
   void multiply(const Unit& u, Scratch& scratch) const {
-    const size_t pitch = in_.channels * kLanes + kGap;
-    int8_t* weights = reinterpret_cast<int8_t*>(scratch.tile.ensure(16 * pitch + 16 * kLanes * sizeof(int32_t)));
-    int32_t* start = reinterpret_cast<int32_t*>(weights + 16 * pitch);
+    const size_t pitch = 2 * in_.channels * kLanes + kGap;
+    int8_t* weights = reinterpret_cast<int8_t*>(scratch.tile.ensure(8 * pitch + 16 * kLanes * sizeof(int32_t)));
+    int32_t* start = reinterpret_cast<int32_t*>(weights + 8 * pitch);
     const uint8_t* packed = f_.plan.memory.data() + l_.full_at + u.block * l_.block_bytes;
     const WinogradKernels& k = *f_.kernels.winograd;
     k.weights({packed, l_.bits, in_.channels, offset_, weights, pitch, start});
