@@ -133,7 +133,7 @@ struct WinogradWeights {
 struct WinogradGroup {
   const WinogradTile* tiles;
   size_t count;
-  const uint8_t* in;
+  uint8_t* in;
   size_t pitch;
 };
 
