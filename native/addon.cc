@@ -36,6 +36,9 @@ class Engine : public Napi::ObjectWrap<Engine> {
     const std::string isa = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
     kernels_ = find_kernels(isa);
     if (!kernels_) throw Napi::RangeError::New(env, "isa: expected one of isas(), got " + isa);
+    const std::string winograd = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
+    if (winograd == "never") winograd_ = WinogradUse::never;
+    else if (winograd == "always") winograd_ = WinogradUse::always;
     if (!(threads >= 1 && threads <= 1024)) throw Napi::RangeError::New(env, "threads: expected 1 to 1024");
     done_ = Napi::ThreadSafeFunction::New(env, Napi::Function(), "bitdial", 0, 1);
     done_.Unref(env);
@@ -108,6 +111,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     auto job = std::make_unique<BuildJob>();
     auto waiting = std::make_unique<Waiting>(env);
     job->kernels = kernels_;
+    job->winograd = winograd_;
     const auto words = info[0].As<Napi::Float64Array>();
     job->words.assign(words.Data(), words.Data() + words.ElementLength());
     job->path = info[2].As<Napi::String>().Utf8Value();
@@ -216,6 +220,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
       std::copy(values.begin(), values.end(), array.Data());
       result.Set(name, array);
     }
+    result.Set("winograd", Napi::Boolean::New(env, seen.winograd));
     return result;
   }
 
@@ -237,6 +242,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
 
   napi_env env_ = nullptr;
   const Kernels* kernels_ = nullptr;
+  WinogradUse winograd_ = WinogradUse::where_it_pays;
   std::unique_ptr<Pool> pool_;
   Napi::ThreadSafeFunction done_;
   size_t busy_ = 0;

@@ -139,8 +139,11 @@ void run_op(const Frame& f, const Op& op) {
 }  // namespace
 
 void Scratch::trim() {
-  if (images.size() + group.size() + padded.size() + gathered.size() + tile.size() + unpacked.size() <= kKeep) return;
-  for (Memory* m : {&images, &group, &padded, &gathered, &tile, &unpacked}) *m = Memory();
+  Memory* const all[] = {&images, &group, &padded, &gathered, &tile, &unpacked, &transformed};
+  size_t bytes = 0;
+  for (const Memory* m : all) bytes += m->size();
+  if (bytes <= kKeep) return;
+  for (Memory* m : all) *m = Memory();
 }
 
 Epilogue Frame::epilogue(const Op& op) const {

@@ -9,7 +9,7 @@ namespace bitdial {
 
 /** What one thread works in; grows to what the plans need and is used again. */
 struct Scratch {
-  Memory images, group, padded, gathered, tile, unpacked;
+  Memory images, group, padded, gathered, tile, unpacked, transformed;
   std::vector<uint32_t> pixels;
   /** Lets go of what has grown beyond what most nets need. */
   void trim();
@@ -67,6 +67,8 @@ struct Frame {
 constexpr size_t kShareWork = 1 << 18;
 
 void run_linear(const Frame& frame, const Op& op);
+/** Makes what it can of a convolution by Winograd's way. @returns the rows it made, the first ones */
+size_t run_winograd(const Frame& frame, const Op& op);
 void run_depthwise(const Frame& frame, const Op& op);
 /** The epilogue from a pixel and a row on. */
 Epilogue shifted(Epilogue e, size_t pixel, size_t row);

@@ -11,6 +11,7 @@ Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index) {
   const Op& op = plan.ops.at(index);
   const Linear& l = op.linear;
   if (l.rows == 0) return out;
+  out.winograd = kernels.winograd && l.winograd != WinogradUse::never;
   out.weights.resize(l.rows * l.columns);
   const bool has_scales = !plan.is_float || l.bits <= 8;
   if (has_scales) out.scales.assign(plan.memory.as<float>(l.scales_at), plan.memory.as<float>(l.scales_at) + l.rows);

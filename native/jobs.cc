@@ -44,10 +44,16 @@ void build(BuildJob& job, Worker& worker) {
   auto plan = std::make_shared<Plan>();
   load_plan(job.words.data(), job.words.size(), sources, *plan);
   const std::vector<QuantizeUnit> units = quantize_units(*plan);
+  std::vector<uint8_t> suits(units.size());
   Helpers team(worker);
   team.parallel(units.size(), [&](size_t i, Scratch& scratch) {
-    quantize(*plan, *job.kernels, sources, units[i], scratch);
+    suits[i] = quantize(*plan, *job.kernels, sources, units[i], scratch);
   });
+  for (size_t i = 0; i < units.size(); i++) {
+    Linear& l = plan->ops[units[i].op].linear;
+    const bool direct = units[i].first_row >= l.full_blocks * kLanes;
+    if (l.winograd != WinogradUse::never && !direct) l.winograd = suits[i] ? job.winograd : WinogradUse::never;
+  }
   job.plan = std::move(plan);
 }
 

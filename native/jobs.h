@@ -31,6 +31,7 @@ struct Job {
 
 struct BuildJob : Job {
   const Kernels* kernels;
+  WinogradUse winograd;
   std::vector<double> words;
   std::vector<SourceSpec> specs;
   std::string path;

@@ -100,6 +100,62 @@ struct Pooling {
   float low, high;
 };
 
+/** A tile of 2×2 pixels: where its 4×4 inputs begin, its first pixel, and how much of it lies in the image. */
+struct WinogradTile {
+  uint32_t patch, pixel;
+  uint8_t rows, columns;
+};
+
+/** Tiles of codes, transformed; out: [position][tile][channel], `pitch` bytes from a position to the next. */
+struct WinogradInputs {
+  const uint8_t* a;
+  const WinogradTile* tiles;
+  size_t count;
+  /** Bytes of a row of pixels. */
+  size_t row;
+  size_t channels;
+  uint8_t offset;
+  uint8_t* out;
+  size_t pitch;
+};
+
+/** A block of 16 rows, transformed; out: [position][group][64]; start: sums to begin with, [position][16]. */
+struct WinogradWeights {
+  const uint8_t* packed;
+  int bits;
+  size_t channels;
+  int32_t offset;
+  int8_t* out;
+  size_t pitch;
+  int32_t* start;
+};
+
+/** Tiles that are multiplied together, and where they lie transformed. */
+struct WinogradGroup {
+  const WinogradTile* tiles;
+  size_t count;
+  uint8_t* in;
+  size_t pitch;
+};
+
+/** Groups of up to 8 tiles × 16 rows. The epilogue is that of codes. */
+struct WinogradProduct {
+  const WinogradGroup* groups;
+  size_t count, channels, out_width;
+  const int8_t* weights;
+  size_t weight_pitch;
+  const int32_t* start;
+  /** What will be unpacked next, fetched meanwhile. */
+  const uint8_t* next;
+  Epilogue epilogue;
+};
+
+struct WinogradKernels {
+  void (*inputs)(const WinogradInputs&);
+  void (*weights)(const WinogradWeights&);
+  void (*product)(const WinogradProduct&);
+};
+
 struct Kernels {
   const char* name;
   /** product() takes packed weights; otherwise they are unpacked to 8 bits before. */
@@ -134,6 +190,8 @@ struct Kernels {
   void (*fold)(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch);
   /** Sixteen rows of n words to [n][16]. */
   void (*turn)(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out);
+  /** Null where 3×3 convolutions only go the direct way. */
+  const WinogradKernels* winograd;
 };
 
 /** Null where this build or this processor lacks it. */

@@ -16,12 +16,18 @@ struct Unpacker {
     offset = _mm512_set1_epi8(static_cast<char>(1 << (bits - 1)));
   }
 
-  __m512i unsigned_codes(const uint8_t* packed) const {
-    const __m512i spread = _mm512_permutexvar_epi8(bytes, _mm512_loadu_si512(packed));
+  __m512i unsigned_codes(const uint8_t* packed) const { return unsigned_codes(_mm512_loadu_si512(packed)); }
+  __m512i unsigned_codes(__m512i packed) const {
+    const __m512i spread = _mm512_permutexvar_epi8(bytes, packed);
     return _mm512_and_si512(_mm512_multishift_epi64_epi8(shifts, spread), mask);
   }
 
   __m512i codes(const uint8_t* packed) const { return _mm512_sub_epi8(unsigned_codes(packed), offset); }
+  /** Of up to 4 bits, which are 32 bytes: loads that cross no cache line where those begin at a multiple of 32. */
+  __m512i half_codes(const uint8_t* packed) const {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(packed));
+    return _mm512_sub_epi8(unsigned_codes(_mm512_castsi256_si512(half)), offset);
+  }
 };
 
 void unpack(const uint8_t* packed, size_t count, int bits, int8_t* out) {

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstring>
+#include <utility>
 
 #include "packing.h"
 
@@ -18,6 +19,7 @@ namespace {
 #include "kernels_avx512_unpack.inl"
 #include "kernels_avx512_store.inl"
 #include "kernels_avx512_product.inl"
+#include "kernels_avx512_winograd.inl"
 #include "kernels_avx512_float.inl"
 #include "kernels_avx512_depthwise_small.inl"
 #include "kernels_avx512_depthwise.inl"
@@ -40,6 +42,7 @@ constexpr Kernels make() {
   k.codes = codes;
   k.fold = fold;
   k.turn = turn;
+  k.winograd = &kWinograd;
   return k;
 }
 constexpr Kernels kKernels = make();

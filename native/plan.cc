@@ -5,6 +5,7 @@
 
 #include "packing.h"
 #include "reader.h"
+#include "winograd.h"
 
 namespace bitdial {
 namespace {
@@ -41,6 +42,7 @@ void place(const Plan& plan, Op& op, size_t& at) {
   l.block_bytes = l.groups * 8 * static_cast<size_t>(l.bits);
   l.full_at = take(l.full_blocks * l.block_bytes, 1);
   l.tail_at = take(packed_bytes(l.tail_rows() * l.columns, l.bits), 1);
+  l.winograd = winograd_suits(plan, op) ? WinogradUse::where_it_pays : WinogradUse::never;
 }
 
 size_t bytes_of(const Plan& plan, const Tensor& t) {

@@ -45,6 +45,9 @@ struct LinearSource {
   bool affine;
 };
 
+/** When a 3×3 convolution goes the Winograd way (winograd.h). */
+enum class WinogradUse { never, where_it_pays, always };
+
 /** Weights of a conv, dense or depthwise op, and where they lie in the plan's memory. */
 struct Linear {
   int bits;
@@ -57,6 +60,7 @@ struct Linear {
   /** Patches are gathered, for their runs are no multiples of four bytes. */
   bool gathered;
   bool wide;
+  WinogradUse winograd;
   size_t tail_rows() const { return rows - full_blocks * kLanes; }
 };
 

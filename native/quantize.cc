@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "packing.h"
+#include "winograd.h"
 
 namespace bitdial {
 namespace {
@@ -159,8 +160,8 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
   if (!finite) throw LayerError(unit.op, "expected finite weights, got one that is not");
 }
 
-/** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. */
-void code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
+/** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. @returns whether they suit Winograd */
+bool code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
                   const Folded& folded, int8_t* codes) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
@@ -170,6 +171,7 @@ void code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sourc
   const double largest = std::max(in.zero, (1 << in.bits) - 1 - in.zero);
   int32_t* bias = plan.memory.as<int32_t>(l.bias_at) + unit.first_row;
   float* multipliers = plan.memory.as<float>(l.scales_at) + unit.first_row;
+  bool suits = l.winograd != WinogradUse::never;
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
     float scale = op.source.rule == Rule::given
@@ -187,11 +189,13 @@ void code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sourc
     if (!(std::fabs(rounded) + static_cast<double>(size) * largest <= kSumLimit)) {
       throw LayerError(unit.op, std::to_string(l.columns) + " inputs could overflow the 32-bit accumulator");
     }
+    suits = suits && winograd_holds(size, in.bits) && winograd_fits(row, op.window.channels, l.bits);
     // What the zero point adds to every sum; modulo 2^32, as the sums are.
     const uint32_t zero = static_cast<uint32_t>(static_cast<uint64_t>(sum * in.zero));
     bias[r] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<int32_t>(rounded)) - zero);
     multipliers[r] = static_cast<float>(step / out_scale);
   }
+  return suits;
 }
 
 /** [row][columns] to [columns][rows]. */
@@ -279,14 +283,18 @@ std::vector<QuantizeUnit> quantize_units(const Plan& plan) {
   return units;
 }
 
-void quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
+bool quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
               Scratch& scratch) {
   Folded folded;
   fold(plan.ops[unit.op], kernels, sources, unit, scratch, folded);
-  if (plan.is_float) return store_float(plan, kernels, sources, unit, folded, scratch);
+  if (plan.is_float) {
+    store_float(plan, kernels, sources, unit, folded, scratch);
+    return false;
+  }
   int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(unit.rows * plan.ops[unit.op].linear.columns));
-  code_integer(plan, kernels, sources, unit, folded, codes);
+  const bool suits = code_integer(plan, kernels, sources, unit, folded, codes);
   pack_integer(plan, kernels, unit, codes, scratch);
+  return suits;
 }
 
 }  // namespace bitdial

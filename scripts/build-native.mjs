@@ -30,6 +30,7 @@ const FILES = {
   inspect: [],
   execute: [],
   linear: [],
+  winograd: [],
   depthwise: [],
   inputs: [],
   kernels_portable: [],

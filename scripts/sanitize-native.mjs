@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const kinds = process.argv.length > 2 ? process.argv.slice(2) : ['address', 'thread'];
-const tests = ['native', 'native-build', 'native-loader', 'native-threads'];
+const tests = ['native', 'native-winograd', 'native-build', 'native-loader', 'native-threads'];
 const compiler = process.env.CXX || 'g++';
 
 /** What each sanitizer needs beside the built addon. */

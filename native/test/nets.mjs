@@ -1,6 +1,6 @@
 /** Nets of random weights for probes, as graphs (src/model/graph.ts). */
 
-function builder(shape) {
+export function builder(shape) {
   const weights = new Map();
   const nodes = [{ op: 'input', name: 'input', inputs: [], shape }];
   let at = nodes[0];

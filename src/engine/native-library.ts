@@ -5,12 +5,15 @@ import { PROJECT_ROOT } from '../config.js';
 
 /** native/addon.cc, as JavaScript sees it. */
 export interface NativeLibrary {
-  Engine: new (threads: number, isa: string) => NativePool;
+  Engine: new (threads: number, isa: string, winograd?: WinogradUse) => NativePool;
   /** Instruction sets that this build and this processor have, the fastest first. */
   isas(): string[];
   /** Bytes that all plans of the process hold. */
   planBytes(): number;
 }
+
+/** When 3×3 convolutions go the Winograd way: where a guess of the time says so, or wherever it is exact or not at all, for tests. */
+export type WinogradUse = 'where-it-pays' | 'always' | 'never';
 
 /** Floats in memory, or a stretch of the file: byte offset, and length in numbers. */
 export type NativeSource = Float32Array | [number, number];
@@ -24,8 +27,16 @@ export interface NativePool {
   run(id: number, input: Float32Array, batch: number): Promise<NativeResult>;
   release(id: number): void;
   /** What a plan holds for an op: codes or values [row, column], bias, multipliers or scales; for tests. */
-  inspect(id: number, op: number): { weights: Float32Array; bias: Float32Array; scales: Float32Array };
+  inspect(id: number, op: number): Inspection;
   close(): void;
+}
+
+export interface Inspection {
+  weights: Float32Array;
+  bias: Float32Array;
+  scales: Float32Array;
+  /** The Winograd way is exact for it. */
+  winograd: boolean;
 }
 
 export interface NativeResult {

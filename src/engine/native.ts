@@ -4,7 +4,7 @@ import { fuseGraph } from '../quantize/fuse.js';
 import type { Precision } from '../quantize/precision.js';
 import type { Engine, RunResult, Variant, VariantSource } from './engine.js';
 import { givenScales } from './given-scales.js';
-import { loadLibrary, type NativePool, type NativeSource } from './native-library.js';
+import { loadLibrary, type NativePool, type NativeSource, type WinogradUse } from './native-library.js';
 import { type Description, describe } from './native-plan.js';
 import { heldWeights, mappedWeights, type NativeWeights } from './native-weights.js';
 
@@ -13,6 +13,8 @@ export interface NativeOptions {
   threads?: number;
   /** Instruction set, as {@link NativeLibrary.isas} names them; the environment's BITDIAL_ISA, or else the fastest. */
   isa?: string;
+  /** Answers are the same; for tests and benchmarks. */
+  winograd?: WinogradUse;
 }
 
 interface NativeVariant extends Variant {
@@ -35,9 +37,10 @@ export class NativeEngine implements Engine {
   }
 
   /** @throws Error where the addon is not built or does not load, or has no such instruction set */
-  static async create({ threads = 0, isa }: NativeOptions = {}): Promise<NativeEngine> {
+  static async create({ threads = 0, isa, winograd = 'where-it-pays' }: NativeOptions = {}): Promise<NativeEngine> {
     const { Engine: Pool } = loadLibrary();
-    return new NativeEngine(new Pool(threads || availableParallelism(), isa ?? process.env.BITDIAL_ISA ?? ''));
+    const isaName = isa ?? process.env.BITDIAL_ISA ?? '';
+    return new NativeEngine(new Pool(threads || availableParallelism(), isaName, winograd));
   }
 
   async build(source: VariantSource, precision: Precision): Promise<Variant> {

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <vector>
+
+#include "execute.h"
+
+/**
+ * Exact integer Winograd F(2×2, 3×3): tiles of 2×2 outputs from 4×4 inputs by 16 products of transformed inputs and
+ * weights instead of 36. With
+ *
+ *     B = |1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1|   inputs  BᵀdB, d a tile of codes
+ *     G = |1 0 0; 1 1 1; 1 -1 1; 0 0 1|             weights GgGᵀ
+ *     A = |2 1 1 0; 0 1 -1 -2|                      outputs AMAᵀ, 4 times the sums of the direct way, to the bit
+ *
+ * Inputs of a bits lie within ±2·top, top = 2^a - 1 (0…4·top at position 1,1): bytes, after 2·top is added, while
+ * a <= 6. Weights of b bits lie within ±9·2^(b-1): signed bytes for b <= 4, above that where a layer's codes happen to.
+ */
+namespace bitdial {
+
+/** Whether an op's shape and widths suit; its codes may still not. */
+bool winograd_suits(const Plan& plan, const Op& op);
+
+/** Whether every transformed weight of a row [3][3][channels] is a signed byte. */
+bool winograd_fits(const int8_t* codes, size_t channels, int bits);
+
+/** Whether 4 times a sum of a row stays in int32; `size` is Σ|code|. */
+bool winograd_holds(int64_t size, int in_bits);
+
+}  // namespace bitdial

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Variant } from '../../src/engine/engine.js';
+import { NativeEngine } from '../../src/engine/native.js';
+import { runPlan } from '../../src/engine/reference.js';
+import { buildPlan } from '../../src/quantize/build.js';
+import type { Plan } from '../../src/quantize/plan.js';
+import type { Precision, Width } from '../../src/quantize/precision.js';
+import { Random } from '../support/random.js';
+import { calibrated, findLibrary, type TestNet, withRule } from './native-nets.js';
+import { type Fill, randomSizes, winogradNet } from './winograd-nets.js';
+
+const { library, skip: missing } = findLibrary();
+const skip = missing || (library?.isas()[0] === 'avx512-vnni' ? false : 'only AVX-512 VNNI has the Winograd way');
+/** BITDIAL_TEST_SHARE: a fraction of the cases, for runs under sanitizers. */
+const share = Number(process.env.BITDIAL_TEST_SHARE ?? 1);
+const WIDTHS: Width[] = [2, 3, 4, 5, 6, 7, 8];
+
+/** Answers of some engines, held against the reference's to the bit. @returns the plan and the engines' variants */
+async function compare(engines: NativeEngine[], { source, draw }: TestNet, precision: Precision, batch: number) {
+  const plan = buildPlan(source.graph, await source.readWeights(), source.manifest, precision);
+  const input = draw(batch);
+  const want = Buffer.from(runPlan(plan, input, batch).buffer);
+  const variants: Variant[] = [];
+  for (const engine of engines) {
+    const variant = await engine.build(source, precision);
+    const { logits } = await engine.run(variant, input, batch);
+    assert.ok(
+      Buffer.from(logits.buffer).equals(want),
+      `weights ${precision.weightBits}, activations ${precision.activationBits} bits, batch ${batch}`,
+    );
+    variants.push(variant);
+  }
+  return { plan, variants };
+}
+
+/** Indices of the plan's 3×3 convolutions. */
+function convolutions(plan: Pick<Plan, 'ops'>): number[] {
+  return plan.ops.flatMap((op, i) => (op.op === 'conv2d' && op.kernelHeight === 3 ? [i] : []));
+}
+
+test('the Winograd way equals the reference bit for bit, at every pair of widths', { skip }, async () => {
+  const engines = await Promise.all([
+    NativeEngine.create({ threads: 1, winograd: 'always' }),
+    NativeEngine.create({ threads: 2, winograd: 'always' }),
+    NativeEngine.create({ threads: 2 }),
+  ]);
+  const taken = new Map<string, number>();
+  let cases = 0;
+  for (let seed = 1; seed <= 5; seed++) {
+    for (const weightBits of WIDTHS) {
+      for (const activationBits of WIDTHS) {
+        const random = new Random(1000 * seed + 10 * weightBits + activationBits);
+        if (!random.chance(share)) continue;
+        const net = calibrated(random, winogradNet(random, randomSizes(random)));
+        const batch = random.pick([1, 1, 2, 3, 9, 17]);
+        const { plan, variants } = await compare(engines, net, { weightBits, activationBits }, batch);
+        cases += engines.length;
+        for (const i of convolutions(plan)) {
+          const { winograd } = engines[0].inspect(variants[0], i);
+          const key = `${weightBits}x${activationBits}`;
+          if (winograd) taken.set(key, (taken.get(key) ?? 0) + 1);
+          const op = plan.ops[i];
+          assert.ok('input' in op);
+          const { channels, storage } = plan.tensors[op.input];
+          const bits = storage.kind === 'codes' ? storage.bits : 32;
+          const fit = bits <= 6 && channels % 4 === 0 && plan.tensors[op.output].channels >= 16;
+          if (weightBits <= 4) assert.equal(winograd, fit, `${key}, ${bits} bits, ${channels} channels`);
+          else if (!fit || weightBits >= 7) assert.equal(winograd, false, key);
+        }
+        engines.forEach((engine, i) => {
+          engine.release(variants[i]);
+        });
+      }
+    }
+  }
+  await Promise.all(engines.map((e) => e.close()));
+  if (share === 1) {
+    assert.ok(cases >= 700, `${cases} cases`);
+    // Weights of 2 to 5 bits by activations of 2 to 6.
+    assert.ok(taken.size >= 20, `the Winograd way should have been taken at more widths than ${[...taken.keys()]}`);
+  }
+});
+
+test('the largest sums of weights: exact up to 4 bits, left to the direct way above', { skip }, async () => {
+  const engine = await NativeEngine.create({ threads: 1, winograd: 'always' });
+  for (const fill of ['same', 'turns'] as Fill[]) {
+    for (const weightBits of WIDTHS) {
+      const random = new Random(weightBits);
+      const net = calibrated(random, winogradNet(random, { height: 7, width: 9, channels: [32, 32, 32], fill }));
+      const { plan, variants } = await compare([engine], net, { weightBits, activationBits: 6 }, 2);
+      for (const i of convolutions(plan)) {
+        const { weights, winograd } = engine.inspect(variants[0], i);
+        const most = 2 ** (weightBits - 1);
+        assert.ok(Math.max(...weights.map(Math.abs)) >= most - 1, `${fill} weights should have the largest codes`);
+        assert.equal(winograd, weightBits <= 4, `${fill}, ${weightBits} bits`);
+      }
+    }
+  }
+  await engine.close();
+});
+
+test('an image of more tiles than are transformed at a time goes by parts', { skip }, async () => {
+  const engines = await Promise.all([1, 2].map((threads) => NativeEngine.create({ threads, winograd: 'always' })));
+  const random = new Random(4);
+  const net = calibrated(
+    random,
+    winogradNet(random, { height: 71, width: 53, channels: [36, 36, 36], fill: 'random' }),
+  );
+  const { plan, variants } = await compare(engines, net, { weightBits: 4, activationBits: 4 }, 2);
+  for (const i of convolutions(plan)) assert.ok(engines[0].inspect(variants[0], i).winograd);
+  await Promise.all(engines.map((e) => e.close()));
+});
+
+test('a layer whose sums, times 4, could leave int32 goes the direct way', { skip }, async () => {
+  const engine = await NativeEngine.create({ threads: 1, winograd: 'always' });
+  const precision: Precision = { weightBits: 4, activationBits: 6 };
+  // 9 codes of -8 by inputs of up to 63 by 4: 118 357 channels are the most.
+  for (const channels of [118_356, 118_360]) {
+    const random = new Random(3);
+    const sizes = { height: 1, width: 1, channels: [channels, 16], fill: 'same' as Fill };
+    const net = calibrated(random, winogradNet(random, sizes));
+    const { plan, variants } = await compare(
+      [engine],
+      { ...net, source: withRule(net.source, precision, 'min-max') },
+      precision,
+      1,
+    );
+    const { winograd } = engine.inspect(variants[0], convolutions(plan)[0]);
+    assert.equal(winograd, channels < 118_357, `${channels} channels`);
+    engine.release(variants[0]);
+  }
+  await engine.close();
+});
