@@ -31,7 +31,7 @@ Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index) {
     return out;
   }
   std::vector<int8_t> codes(l.tail_rows() * l.columns);
-  unpack_codes(plan.memory.data() + l.tail_at, codes.size(), l.bits, codes.data());
+  if (!codes.empty()) unpack_codes(plan.memory.data() + l.tail_at, codes.size(), l.bits, codes.data());
   const size_t full = l.full_blocks * kLanes;
   for (size_t row = full; row < l.rows; row++) {
     for (size_t c = 0; c < l.columns; c++) {
