@@ -244,7 +244,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
       std::copy(values.begin(), values.end(), array.Data());
       result.Set(name, array);
     }
-    result.Set("winograd", Napi::Boolean::New(env, seen.winograd));
+    result.Set("winogradBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_blocks)));
     return result;
   }
 

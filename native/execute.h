@@ -67,8 +67,12 @@ struct Frame {
 constexpr size_t kShareWork = 1 << 18;
 
 void run_linear(const Frame& frame, const Op& op);
-/** Makes what it can of a convolution by Winograd's way. @returns the rows it made, the first ones */
-size_t run_winograd(const Frame& frame, const Op& op);
+/** Rows of an op's output that are left to do. */
+struct RowRange {
+  size_t first, count;
+};
+/** Makes the rows of a convolution that can go Winograd's way. @returns the others */
+std::vector<RowRange> run_winograd(const Frame& frame, const Op& op);
 void run_depthwise(const Frame& frame, const Op& op);
 /** The epilogue from a pixel and a row on. */
 Epilogue shifted(Epilogue e, size_t pixel, size_t row);

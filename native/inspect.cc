@@ -11,7 +11,9 @@ Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index) {
   const Op& op = plan.ops.at(index);
   const Linear& l = op.linear;
   if (l.rows == 0) return out;
-  out.winograd = kernels.winograd && l.winograd != WinogradUse::never;
+  if (kernels.winograd && l.winograd != WinogradUse::never) {
+    out.winograd_blocks = static_cast<size_t>(std::count(l.winograd_blocks.begin(), l.winograd_blocks.end(), 1));
+  }
   out.weights.resize(l.rows * l.columns);
   const bool has_scales = !plan.is_float || l.bits <= 8;
   if (has_scales) out.scales.assign(plan.memory.as<float>(l.scales_at), plan.memory.as<float>(l.scales_at) + l.rows);

@@ -52,7 +52,13 @@ void build(BuildJob& job, Worker& worker) {
   for (size_t i = 0; i < units.size(); i++) {
     Linear& l = plan->ops[units[i].op].linear;
     const bool direct = units[i].first_row >= l.full_blocks * kLanes;
-    if (l.winograd != WinogradUse::never && !direct) l.winograd = suits[i] ? job.winograd : WinogradUse::never;
+    if (l.winograd == WinogradUse::never || direct) continue;
+    l.winograd_blocks.push_back(suits[i]);
+  }
+  for (Op& op : plan->ops) {
+    Linear& l = op.linear;
+    const bool some = std::count(l.winograd_blocks.begin(), l.winograd_blocks.end(), 1) > 0;
+    l.winograd = some ? job.winograd : WinogradUse::never;
   }
   job.plan = std::move(plan);
 }

@@ -22,22 +22,20 @@ struct Part {
   size_t first_pixel, pixels, first_row, rows;
 };
 
-/** Splits pixels, or rows where pixels are few, for a team; rows from `first` on. */
-std::vector<Part> split(size_t pixels, const Linear& l, size_t first, size_t team) {
-  const size_t rows = l.rows - first;
-  if (team == 1 || pixels * rows * l.columns < kShareWork) return {{0, pixels, first, rows}};
-  std::vector<Part> parts;
+/** Splits pixels, or rows where pixels are few, for a team. */
+void split(size_t pixels, const Linear& l, const RowRange& range, size_t team, std::vector<Part>& parts) {
+  const auto [first, rows] = range;
+  if (team == 1 || pixels * rows * l.columns < kShareWork) return parts.push_back({0, pixels, first, rows});
   if (pixels >= 64 * team) {
     const size_t step = std::max<size_t>(32, (pixels / (4 * team) + 7) / 8 * 8);
     for (size_t p = 0; p < pixels; p += step) parts.push_back({p, std::min(step, pixels - p), first, rows});
   } else {
     const size_t blocks = (rows + kLanes - 1) / kLanes;
     const size_t step = std::max<size_t>(2, blocks / (8 * team) / 2 * 2) * kLanes;
-    const size_t full = l.full_blocks * kLanes;
+    const size_t end = first + rows, full = std::min(l.full_blocks * kLanes, end);
     for (size_t r = first; r < full; r += step) parts.push_back({0, pixels, r, std::min(step, full - r)});
-    if (full < l.rows) parts.push_back({0, pixels, full, l.rows - full});
+    if (full < end) parts.push_back({0, pixels, full, end - full});
   }
-  return parts;
 }
 
 /** The rows without blocks of their own, as signed bytes in the kernels' layout. */
@@ -190,8 +188,8 @@ void float_part(const Frame& f, const Op& op, const Inputs& in, const Runs& runs
 }  // namespace
 
 void run_linear(const Frame& f, const Op& op) {
-  const size_t first_row = run_winograd(f, op);
-  if (first_row == op.linear.rows) return;
+  const std::vector<RowRange> ranges = run_winograd(f, op);
+  if (ranges.empty()) return;
   const Tensor &in = f.plan.tensors[op.inputs[0]], &out = f.plan.tensors[op.output];
   const Linear& l = op.linear;
   const size_t element = f.plan.is_float ? 4 : 1;
@@ -212,7 +210,8 @@ void run_linear(const Frame& f, const Op& op) {
       runs = runs_of(op.window, padded.row, in.channels);
     }
     const Epilogue step_epilogue = shifted(e, n * per_image, 0);
-    const std::vector<Part> parts = split(pixels, l, first_row, f.team.size());
+    std::vector<Part> parts;
+    for (const RowRange& range : ranges) split(pixels, l, range, f.team.size(), parts);
     f.team.parallel(parts.size(), [&](size_t i, Scratch& scratch) {
       if (f.plan.is_float) float_part(f, op, inputs, runs, step_epilogue, parts[i], scratch);
       else IntegerPart(f, op, inputs, runs, step_epilogue, parts[i], scratch).run();

@@ -61,6 +61,8 @@ struct Linear {
   bool gathered;
   bool wide;
   WinogradUse winograd;
+  /** Which of the full blocks' codes suit that way. */
+  std::vector<uint8_t> winograd_blocks;
   size_t tail_rows() const { return rows - full_blocks * kLanes; }
 };
 

@@ -30,8 +30,8 @@ bool quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sou
 /** What a plan holds for an op, for tests: codes or values [row][column], bias, multipliers or scales. */
 struct Inspection {
   std::vector<float> weights, bias, scales;
-  /** Whether it may go the Winograd way. */
-  bool winograd = false;
+  /** Blocks of 16 rows that may go the Winograd way. */
+  size_t winograd_blocks = 0;
 };
 Inspection inspect(const Plan& plan, const Kernels& kernels, size_t op);
 

@@ -34,6 +34,11 @@ struct Grid {
   size_t step(size_t images) const { return std::clamp<size_t>(most / per_image, 1, images); }
 };
 
+/** Blocks of 16 rows that go this way. */
+size_t blocks_of(const Linear& l) {
+  return static_cast<size_t>(std::count(l.winograd_blocks.begin(), l.winograd_blocks.end(), 1));
+}
+
 /** A convolution by way of tiles. */
 class Winograd {
  public:
@@ -101,10 +106,11 @@ class Winograd {
 
   void multiply() {
     // Rows are split first, for then each thread transforms other weights.
-    const size_t team = f_.team.size(), blocks = l_.full_blocks, groups = groups_.size();
+    const size_t team = f_.team.size(), blocks = blocks_of(l_), groups = groups_.size();
     const size_t parts = team == 1 || blocks >= 4 * team ? 1 : std::min(groups, 4 * team / blocks + 1);
     std::vector<Unit> units;
-    for (size_t block = 0; block < blocks; block++) {
+    for (size_t block = 0; block < l_.full_blocks; block++) {
+      if (!l_.winograd_blocks[block]) continue;
       for (size_t p = 0; p < parts; p++) {
         const size_t first = p * groups / parts;
         units.push_back({block, first, (p + 1) * groups / parts - first});
@@ -145,7 +151,7 @@ class Winograd {
  */
 bool pays(const Op& op, size_t images) {
   const WindowShape& w = op.window;
-  const double blocks = static_cast<double>(op.linear.full_blocks), channels = w.channels;
+  const double blocks = static_cast<double>(blocks_of(op.linear)), channels = w.channels;
   const double steps = static_cast<double>((w.channels + size_t{63}) / 64);
   const Grid grid(w);
   const double tiles = static_cast<double>(grid.per_image * images);
@@ -192,12 +198,23 @@ bool winograd_fits(const int8_t* codes, size_t channels, int bits) {
 
 bool winograd_holds(int64_t size, int in_bits) { return size * ((1 << in_bits) - 1) <= INT32_MAX / 4; }
 
-size_t run_winograd(const Frame& f, const Op& op) {
+std::vector<RowRange> run_winograd(const Frame& f, const Op& op) {
   const Linear& l = op.linear;
-  if (f.plan.is_float || l.winograd == WinogradUse::never || !f.kernels.winograd) return 0;
-  if (l.winograd == WinogradUse::where_it_pays && !pays(op, f.images)) return 0;
+  if (f.plan.is_float || l.winograd == WinogradUse::never || !f.kernels.winograd ||
+      (l.winograd == WinogradUse::where_it_pays && !pays(op, f.images))) {
+    return {{0, l.rows}};
+  }
   Winograd(f, op).run(f.bytes(op.inputs[0]));
-  return l.full_blocks * kLanes;
+  std::vector<RowRange> left;
+  const auto leave = [&](size_t first, size_t count) {
+    if (!left.empty() && left.back().first + left.back().count == first) left.back().count += count;
+    else left.push_back({first, count});
+  };
+  for (size_t block = 0; block < l.full_blocks; block++) {
+    if (!l.winograd_blocks[block]) leave(block * kLanes, kLanes);
+  }
+  if (l.tail_rows() > 0) leave(l.full_blocks * kLanes, l.tail_rows());
+  return left;
 }
 
 }  // namespace bitdial

@@ -38,7 +38,7 @@ export interface Inspection {
   bias: Float32Array;
   scales: Float32Array;
   /** The Winograd way is exact for it. */
-  winograd: boolean;
+  winogradBlocks: number;
 }
 
 export interface NativeResult {

@@ -57,16 +57,18 @@ test('the Winograd way equals the reference bit for bit, at every pair of widths
         const { plan, variants } = await compare(engines, net, { weightBits, activationBits }, batch);
         cases += engines.length;
         for (const i of convolutions(plan)) {
-          const { winograd } = engines[0].inspect(variants[0], i);
+          const { winogradBlocks } = engines[0].inspect(variants[0], i);
           const key = `${weightBits}x${activationBits}`;
-          if (winograd) taken.set(key, (taken.get(key) ?? 0) + 1);
+          if (winogradBlocks > 0) taken.set(key, (taken.get(key) ?? 0) + 1);
           const op = plan.ops[i];
           assert.ok('input' in op);
           const { channels, storage } = plan.tensors[op.input];
           const bits = storage.kind === 'codes' ? storage.bits : 32;
-          const fit = bits <= 6 && channels % 4 === 0 && plan.tensors[op.output].channels >= 16;
-          if (weightBits <= 4) assert.equal(winograd, fit, `${key}, ${bits} bits, ${channels} channels`);
-          else if (!fit || weightBits >= 7) assert.equal(winograd, false, key);
+          const blocks = Math.floor(plan.tensors[op.output].channels / 16);
+          const fit = bits <= 6 && channels % 4 === 0 && blocks > 0;
+          if (weightBits <= 4)
+            assert.equal(winogradBlocks, fit ? blocks : 0, `${key}, ${bits} bits, ${channels} channels`);
+          else if (!fit || weightBits >= 7) assert.equal(winogradBlocks, 0, key);
         }
         engines.forEach((engine, i) => {
           engine.release(variants[i]);
@@ -90,14 +92,43 @@ test('the largest sums of weights: exact up to 4 bits, left to the direct way ab
       const net = calibrated(random, winogradNet(random, { height: 7, width: 9, channels: [32, 32, 32], fill }));
       const { plan, variants } = await compare([engine], net, { weightBits, activationBits: 6 }, 2);
       for (const i of convolutions(plan)) {
-        const { weights, winograd } = engine.inspect(variants[0], i);
+        const { weights, winogradBlocks } = engine.inspect(variants[0], i);
         const most = 2 ** (weightBits - 1);
         assert.ok(Math.max(...weights.map(Math.abs)) >= most - 1, `${fill} weights should have the largest codes`);
-        assert.equal(winograd, weightBits <= 4, `${fill}, ${weightBits} bits`);
+        assert.equal(winogradBlocks, weightBits <= 4 ? 2 : 0, `${fill}, ${weightBits} bits`);
       }
     }
   }
   await engine.close();
+});
+
+test('blocks of 16 rows whose codes are too large go the direct way, the others of the layer do not', {
+  skip,
+}, async () => {
+  const engines = await Promise.all([1, 2].map((threads) => NativeEngine.create({ threads, winograd: 'always' })));
+  for (const [first, end, blocks] of [
+    [0, 1, 4],
+    [20, 21, 4],
+    [16, 64, 2],
+    [79, 83, 4],
+    [80, 83, 5],
+  ]) {
+    const random = new Random(end);
+    const sizes = { height: 9, width: 8, channels: [16, 83], fill: 'random' as Fill };
+    const net = calibrated(random, winogradNet(random, sizes));
+    const [kernel] = [...(await net.source.readWeights()).values()].filter(({ shape }) => shape[0] === 3);
+    // A single weight sets each row's scale, so that the others stay small; in the large rows all are as large as it.
+    kernel.data.forEach((w, i) => {
+      const row = i % 83;
+      kernel.data[i] = (row >= first && row < end) || i < 83 ? 1 : 0.1 * Math.sign(w);
+    });
+    const precision: Precision = { weightBits: 6, activationBits: 6 };
+    const ruled = { ...net, source: withRule(net.source, precision, 'min-max') };
+    const { plan, variants } = await compare(engines, ruled, precision, 3);
+    const [i] = convolutions(plan);
+    assert.equal(engines[0].inspect(variants[0], i).winogradBlocks, blocks, `rows ${first} to ${end} are large`);
+  }
+  await Promise.all(engines.map((e) => e.close()));
 });
 
 test('an image of more tiles than are transformed at a time goes by parts', { skip }, async () => {
@@ -108,7 +139,7 @@ test('an image of more tiles than are transformed at a time goes by parts', { sk
     winogradNet(random, { height: 71, width: 53, channels: [36, 36, 36], fill: 'random' }),
   );
   const { plan, variants } = await compare(engines, net, { weightBits: 4, activationBits: 4 }, 2);
-  for (const i of convolutions(plan)) assert.ok(engines[0].inspect(variants[0], i).winograd);
+  for (const i of convolutions(plan)) assert.equal(engines[0].inspect(variants[0], i).winogradBlocks, 2);
   await Promise.all(engines.map((e) => e.close()));
 });
 
@@ -126,8 +157,8 @@ test('a layer whose sums, times 4, could leave int32 goes the direct way', { ski
       precision,
       1,
     );
-    const { winograd } = engine.inspect(variants[0], convolutions(plan)[0]);
-    assert.equal(winograd, channels < 118_357, `${channels} channels`);
+    const { winogradBlocks } = engine.inspect(variants[0], convolutions(plan)[0]);
+    assert.equal(winogradBlocks, channels < 118_357 ? 1 : 0, `${channels} channels`);
     engine.release(variants[0]);
   }
   await engine.close();
