@@ -53,8 +53,9 @@ class Memory {
 #if defined(__linux__)
     constexpr size_t kHuge = size_t{2} << 20;
     if (bytes >= kHuge) {
-      void* data = std::aligned_alloc(kHuge, bytes);
-      if (data) madvise(data, bytes / kHuge * kHuge, MADV_HUGEPAGE);
+      void* data = nullptr;
+      if (posix_memalign(&data, kHuge, bytes) != 0) return nullptr;
+      madvise(data, bytes / kHuge * kHuge, MADV_HUGEPAGE);
       return static_cast<uint8_t*>(data);
     }
 #endif
