@@ -6,8 +6,6 @@ import { setTimeout as pause } from 'node:timers/promises';
 /** A turn of a quick contestant is a burst of runs about this long, the first of them not counted. */
 const BURST_MS = 12;
 const MOST_RUNS_IN_A_BURST = 12;
-/** Before the clock starts for a burst of one run: what the one before left to threads of V8 is over by then. */
-const PAUSE_MS = 3;
 /** What takes longer than this is warmed up once and has its turn in every third round only. */
 const SLOW_MS = 500;
 
@@ -50,14 +48,14 @@ export async function compare(list, { budgetMs, single = false, leastRounds = 3,
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[(i + round) % entries.length];
       if (round % entry.every !== 0) continue;
-      if (single) await pause(PAUSE_MS);
-      else if (entry.runs > 1) await timed(entry.contestant);
+      if (entry.runs > 1) await timed(entry.contestant);
       const turn = [];
       const inside = [];
       for (let k = 0; k < entry.runs; k++) {
         turn.push(await timed(entry.contestant));
         if (entry.contestant.computeMs !== undefined) inside.push(entry.contestant.computeMs);
       }
+      if (entry.contestant.restMs) await pause(entry.contestant.restMs);
       entry.times.push(...turn);
       entry.rounds.set(round, median(turn));
       entry.computes.push(...inside);
