@@ -1,6 +1,7 @@
 /** Interleaved timing: in every round each contestant has one turn, in an order that moves on from round to round. */
 
 import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 
 /** A turn of a quick contestant is a burst of runs about this long, the first of them not counted. */
 const BURST_MS = 12;
@@ -54,6 +55,7 @@ export async function compare(list, { budgetMs, single = false, leastRounds = 3,
         turn.push(await timed(entry.contestant));
         if (entry.contestant.computeMs !== undefined) inside.push(entry.contestant.computeMs);
       }
+      if (entry.contestant.restMs) await pause(entry.contestant.restMs);
       entry.times.push(...turn);
       entry.rounds.set(round, median(turn));
       entry.computes.push(...inside);

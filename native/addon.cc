@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -179,11 +180,12 @@ class Engine : public Napi::ObjectWrap<Engine> {
     job->plan = plan;
     job->batch = static_cast<size_t>(batch);
     job->input.assign(static_cast<const float*>(input), static_cast<const float*>(input) + length);
-    job->logits.resize(job->batch * plan->tensors[plan->output].elements);
+    const size_t logit_count = job->batch * plan->tensors[plan->output].elements;
+    job->logits.reset(new float[logit_count]);
     submit_run(*pool_, job);
     Waiting& submitted = *waiting.release();
     const Napi::Object result = Napi::Object::New(env);
-    Napi::Float32Array logits = Napi::Float32Array::New(env, job->logits.size());
+    Napi::Float32Array logits = Napi::Float32Array::New(env, logit_count);
     result.Set("logits", logits);
     submitted.result = Napi::Persistent(result);
     submitted.logits = logits.Data();
@@ -207,7 +209,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
   void settle_run(Napi::Env env, Waiting& waiting) {
     const auto& job = static_cast<RunJob&>(*waiting.job);
     if (!job.error.empty()) return reject(env, waiting);
-    std::copy(job.logits.begin(), job.logits.end(), waiting.logits);
+    std::copy_n(job.logits.get(), job.batch * job.plan->tensors[job.plan->output].elements, waiting.logits);
     const Napi::Object result = waiting.result.Value();
     result.Set("queueMs", Napi::Number::New(env, milliseconds(job.started - job.submitted)));
     result.Set("computeMs", Napi::Number::New(env, milliseconds(job.ended - job.started)));

@@ -75,7 +75,7 @@ void run_part(RunJob& job, Worker& worker, size_t first, size_t count, bool alon
   const size_t in = plan.tensors[plan.input].elements, out = plan.tensors[plan.output].elements;
   for (size_t n = first; n < first + count; n += chunk) {
     const size_t images = std::min(chunk, first + count - n);
-    execute(plan, *job.kernels, job.input.data() + n * in, images, job.logits.data() + n * out, worker.scratch, *team);
+    execute(plan, *job.kernels, job.input.data() + n * in, images, job.logits.get() + n * out, worker.scratch, *team);
   }
 }
 

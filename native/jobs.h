@@ -41,7 +41,9 @@ struct BuildJob : Job {
 struct RunJob : Job {
   const Kernels* kernels;
   std::shared_ptr<const Plan> plan;
-  std::vector<float> input, logits;
+  std::vector<float> input;
+  /** Of all images; nothing in it before they ran. */
+  std::unique_ptr<float[]> logits;
   size_t batch = 0;
   /** Images of a part, and how many parts there are and are left. */
   size_t each = 0, parts = 0;
