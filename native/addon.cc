@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include <map>
+#include <optional>
 
 #include "jobs.h"
 
@@ -26,7 +27,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     return DefineClass(env, "Engine",
                        {InstanceMethod<&Engine::build>("build"), InstanceMethod<&Engine::run>("run"),
                         InstanceMethod<&Engine::release>("release"), InstanceMethod<&Engine::inspect_op>("inspect"),
-                        InstanceMethod<&Engine::close>("close"), InstanceAccessor<&Engine::isa>("isa"),
+                        InstanceMethod<&Engine::idle>("idle"), InstanceMethod<&Engine::close>("close"), InstanceAccessor<&Engine::isa>("isa"),
                         InstanceAccessor<&Engine::threads>("threads")});
   }
 
@@ -40,7 +41,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     if (winograd == "never") winograd_ = WinogradUse::never;
     else if (winograd == "always") winograd_ = WinogradUse::always;
     if (!(threads >= 1 && threads <= 1024)) throw Napi::RangeError::New(env, "threads: expected 1 to 1024");
-    done_ = Napi::ThreadSafeFunction::New(env, Napi::Function(), "bitdial", 0, 1);
+    done_ = Done::New(env, "bitdial", 0, 1, this);
     done_.Unref(env);
     pool_ = std::make_unique<Pool>(static_cast<size_t>(threads));
     env_ = env;
@@ -50,12 +51,17 @@ class Engine : public Napi::ObjectWrap<Engine> {
   ~Engine() override { stop(); }
 
  private:
-  /** A job and the promise that waits for it. */
+  /** A job, and what waits for it. */
   struct Waiting {
-    explicit Waiting(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
-    Napi::Promise::Deferred deferred;
+    std::unique_ptr<Job> job;
+    /** Null as long as there is no promise to settle. */
+    void (Engine::*settle)(Napi::Env, Waiting&) = nullptr;
+    std::optional<Napi::Promise::Deferred> deferred;
     /** Keep the floats of a build alive. */
     std::vector<Napi::Reference<Napi::Value>> sources;
+    /** What a run will give, but for its numbers. */
+    Napi::ObjectReference result;
+    float* logits = nullptr;
   };
 
   Napi::Value isa(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), kernels_->name); }
@@ -73,31 +79,39 @@ class Engine : public Napi::ObjectWrap<Engine> {
     return found->second;
   }
 
-  /** Sees to it that a job comes back to this thread, where `settle` gets it. */
   template <typename J>
-  Napi::Value expect(Napi::Env env, J* job, std::unique_ptr<Waiting> waiting) {
-    Waiting* kept = waiting.release();
-    job->finish = [this, kept](Job* finished) {
-      const auto back = [this, kept, finished](Napi::Env env, Napi::Function) {
-        const std::unique_ptr<Job> job(finished);
-        const std::unique_ptr<Waiting> waiting(kept);
-        try {
-          const Napi::HandleScope scope(env);
-          settle(env, static_cast<J&>(*job), waiting->deferred);
-          if (--busy_ > 0) return;
-          done_.Unref(env);
-          Unref();
-        } catch (const Napi::Error&) {
-          // The environment is ending and runs no JavaScript any more: nobody waits.
-        }
-      };
-      done_.NonBlockingCall(back);
-    };
+  std::unique_ptr<Waiting> prepare() {
+    auto waiting = std::make_unique<Waiting>();
+    auto job = std::make_unique<J>();
+    job->kernels = kernels_;
+    job->finish = [this, w = waiting.get()](Job*) { done_.NonBlockingCall(w); };
+    waiting->job = std::move(job);
+    return waiting;
+  }
+
+  /** For a job that was submitted: back() gets it, on this thread, so not before the caller is through. */
+  Napi::Value expect(Napi::Env env, Waiting& waiting, void (Engine::*settle)(Napi::Env, Waiting&)) {
     if (busy_++ == 0) {
       done_.Ref(env);
       Ref();
     }
-    return kept->deferred.Promise();
+    waiting.deferred.emplace(env);
+    waiting.settle = settle;
+    return waiting.deferred->Promise();
+  }
+
+  static void back(Napi::Env env, Napi::Function, Engine* engine, Waiting* ended) {
+    const std::unique_ptr<Waiting> waiting(ended);
+    try {
+      if (waiting->settle) (engine->*waiting->settle)(env, *waiting);
+      if (--engine->busy_ > 0) return;
+      for (const Napi::Promise::Deferred& deferred : engine->idle_) deferred.Resolve(env.Undefined());
+      engine->idle_.clear();
+      engine->done_.Unref(env);
+      engine->Unref();
+    } catch (const Napi::Error&) {
+      // The environment is ending and runs no JavaScript any more: nobody waits.
+    }
   }
 
   /** build(words: Float64Array, sources: (Float32Array | [byteOffset, length])[], path: string) */
@@ -108,9 +122,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
         !info[1].IsArray() || !info[2].IsString()) {
       throw Napi::TypeError::New(env, "build: expected a Float64Array, an array and a string");
     }
-    auto job = std::make_unique<BuildJob>();
-    auto waiting = std::make_unique<Waiting>(env);
-    job->kernels = kernels_;
+    auto waiting = prepare<BuildJob>();
+    auto* job = static_cast<BuildJob*>(waiting->job.get());
     job->winograd = winograd_;
     const auto words = info[0].As<Napi::Float64Array>();
     job->words.assign(words.Data(), words.Data() + words.ElementLength());
@@ -134,41 +147,52 @@ class Engine : public Napi::ObjectWrap<Engine> {
         throw Napi::TypeError::New(env, "build: expected floats or a stretch of the file as a source");
       }
     }
-    BuildJob* submitted = job.release();
-    const Napi::Value promise = expect(env, submitted, std::move(waiting));
-    submit_build(*pool_, submitted);
-    return promise;
+    submit_build(*pool_, job);
+    return expect(env, *waiting.release(), &Engine::settle_build);
   }
 
-  /** run(plan: number, input: Float32Array, batch: number) */
+  /**
+   * run(plan: number, input: Float32Array, batch: number)
+   *
+   * What is not needed for the job to begin is done while it runs.
+   */
   Napi::Value run(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     check_open(env);
+    pool_->expect();
     const std::shared_ptr<Plan>& plan = plan_of(info);
-    if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    napi_typedarray_type type;
+    size_t length;
+    void* input;
+    if (napi_get_typedarray_info(env, info[1], &type, &length, &input, nullptr, nullptr) != napi_ok ||
+        type != napi_float32_array) {
       throw Napi::TypeError::New(env, "input: expected a Float32Array");
     }
-    const auto input = info[1].As<Napi::Float32Array>();
     const double batch = info[2].IsNumber() ? info[2].As<Napi::Number>().DoubleValue() : 0;
     const size_t size = plan->tensors[plan->input].elements;
-    if (!(batch >= 1) || batch * static_cast<double>(size) != static_cast<double>(input.ElementLength())) {
+    if (!(batch >= 1) || batch * static_cast<double>(size) != static_cast<double>(length)) {
       throw Napi::RangeError::New(env, "input: expected batch × " + std::to_string(size) + " numbers, got " +
-                                           std::to_string(input.ElementLength()));
+                                           std::to_string(length));
     }
-    auto job = std::make_unique<RunJob>();
-    job->kernels = kernels_;
+    auto waiting = prepare<RunJob>();
+    auto* job = static_cast<RunJob*>(waiting->job.get());
     job->plan = plan;
     job->batch = static_cast<size_t>(batch);
-    job->input.assign(input.Data(), input.Data() + input.ElementLength());
+    job->input.assign(static_cast<const float*>(input), static_cast<const float*>(input) + length);
     job->logits.resize(job->batch * plan->tensors[plan->output].elements);
-    RunJob* submitted = job.release();
-    const Napi::Value promise = expect(env, submitted, std::make_unique<Waiting>(env));
-    submit_run(*pool_, submitted);
-    return promise;
+    submit_run(*pool_, job);
+    Waiting& submitted = *waiting.release();
+    const Napi::Object result = Napi::Object::New(env);
+    Napi::Float32Array logits = Napi::Float32Array::New(env, job->logits.size());
+    result.Set("logits", logits);
+    submitted.result = Napi::Persistent(result);
+    submitted.logits = logits.Data();
+    return expect(env, submitted, &Engine::settle_run);
   }
 
-  void settle(Napi::Env env, BuildJob& job, const Napi::Promise::Deferred& deferred) {
-    if (!job.plan) return reject(env, job, deferred);
+  void settle_build(Napi::Env env, Waiting& waiting) {
+    auto& job = static_cast<BuildJob&>(*waiting.job);
+    if (!job.plan) return reject(env, waiting);
     const uint32_t id = ++last_id_;
     const double bytes = static_cast<double>(job.plan->memory.size());
     Napi::MemoryManagement::AdjustExternalMemory(env, static_cast<int64_t>(bytes));
@@ -177,24 +201,24 @@ class Engine : public Napi::ObjectWrap<Engine> {
     result.Set("id", Napi::Number::New(env, id));
     result.Set("bytes", Napi::Number::New(env, bytes));
     result.Set("ms", Napi::Number::New(env, milliseconds(job.ended - job.started)));
-    deferred.Resolve(result);
+    waiting.deferred->Resolve(result);
   }
 
-  void settle(Napi::Env env, RunJob& job, const Napi::Promise::Deferred& deferred) {
-    if (!job.error.empty()) return reject(env, job, deferred);
-    Napi::Float32Array logits = Napi::Float32Array::New(env, job.logits.size());
-    std::copy(job.logits.begin(), job.logits.end(), logits.Data());
-    const Napi::Object result = Napi::Object::New(env);
-    result.Set("logits", logits);
+  void settle_run(Napi::Env env, Waiting& waiting) {
+    const auto& job = static_cast<RunJob&>(*waiting.job);
+    if (!job.error.empty()) return reject(env, waiting);
+    std::copy(job.logits.begin(), job.logits.end(), waiting.logits);
+    const Napi::Object result = waiting.result.Value();
     result.Set("queueMs", Napi::Number::New(env, milliseconds(job.started - job.submitted)));
     result.Set("computeMs", Napi::Number::New(env, milliseconds(job.ended - job.started)));
-    deferred.Resolve(result);
+    waiting.deferred->Resolve(result);
   }
 
-  static void reject(Napi::Env env, const Job& job, const Napi::Promise::Deferred& deferred) {
+  static void reject(Napi::Env env, const Waiting& waiting) {
+    const Job& job = *waiting.job;
     const Napi::Error error = Napi::Error::New(env, job.error.empty() ? "no memory" : job.error);
     if (job.error_op >= 0) error.Value().Set("op", Napi::Number::New(env, job.error_op));
-    deferred.Reject(error.Value());
+    waiting.deferred->Reject(error.Value());
   }
 
   Napi::Value release(const Napi::CallbackInfo& info) {
@@ -224,6 +248,15 @@ class Engine : public Napi::ObjectWrap<Engine> {
     return result;
   }
 
+  /** A promise that is kept as soon as no job is under way. */
+  Napi::Value idle(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const Napi::Promise::Deferred deferred(env);
+    if (busy_ > 0) idle_.push_back(deferred);
+    else deferred.Resolve(env.Undefined());
+    return deferred.Promise();
+  }
+
   /** Ends the threads, after what is queued, and lets go of all plans. */
   Napi::Value close(const Napi::CallbackInfo& info) {
     stop();
@@ -244,8 +277,10 @@ class Engine : public Napi::ObjectWrap<Engine> {
   const Kernels* kernels_ = nullptr;
   WinogradUse winograd_ = WinogradUse::where_it_pays;
   std::unique_ptr<Pool> pool_;
-  Napi::ThreadSafeFunction done_;
+  using Done = Napi::TypedThreadSafeFunction<Engine, Waiting, back>;
+  Done done_;
   size_t busy_ = 0;
+  std::vector<Napi::Promise::Deferred> idle_;
   uint32_t last_id_ = 0;
   std::map<uint32_t, std::shared_ptr<Plan>> plans_;
 };

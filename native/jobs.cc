@@ -95,20 +95,21 @@ void submit_build(Pool& pool, BuildJob* job) {
 void submit_run(Pool& pool, RunJob* job) {
   job->submitted = Clock::now();
   const size_t threads = pool.threads();
-  const size_t each = std::min(images_together(*job->plan, job->batch), (job->batch + threads - 1) / threads);
-  const size_t parts = (job->batch + each - 1) / each;
-  job->parts = parts;
+  job->each = std::min(images_together(*job->plan, job->batch), (job->batch + threads - 1) / threads);
+  const size_t parts = (job->batch + job->each - 1) / job->each;
+  job->parts = job->left = parts;
+  // The job may be over, and gone, as soon as its last part is submitted.
   for (size_t i = 0; i < parts; i++) {
-    const size_t first = i * each, count = std::min(each, job->batch - first);
-    pool.submit([job, first, count, parts](Worker& worker) {
+    pool.submit([job, i](Worker& worker) {
       if (!job->begun.exchange(true)) job->started = Clock::now();
       try {
-        run_part(*job, worker, first, count, parts == 1);
+        const size_t first = i * job->each;
+        run_part(*job, worker, first, std::min(job->each, job->batch - first), job->parts == 1);
       } catch (const std::exception& e) {
         const std::lock_guard<std::mutex> lock(job->mutex);
         job->error = e.what();
       }
-      if (job->parts.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+      if (job->left.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
       job->ended = Clock::now();
       job->finish(job);
     });

@@ -43,7 +43,9 @@ struct RunJob : Job {
   std::shared_ptr<const Plan> plan;
   std::vector<float> input, logits;
   size_t batch = 0;
-  std::atomic<size_t> parts{0};
+  /** Images of a part, and how many parts there are and are left. */
+  size_t each = 0, parts = 0;
+  std::atomic<size_t> left{0};
   std::atomic<bool> begun{false};
   std::mutex mutex;
 };

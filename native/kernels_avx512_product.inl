@@ -1,11 +1,5 @@
 // Integer products: tiles of 8 pixels × 32 output channels in 16 accumulators. Included by kernels_avx512vnni.cc.
 
-inline __m512i broadcast4(const uint8_t* q) {
-  int32_t four;
-  std::memcpy(&four, q, 4);
-  return _mm512_set1_epi32(four);
-}
-
 /** The lanes of block b that are rows, where `left` rows are left. */
 inline __mmask16 lanes_of(size_t left, size_t b) {
   return left >= (b + 1) * kLanes ? 0xffff : static_cast<__mmask16>((1u << (left - b * kLanes)) - 1);
@@ -17,15 +11,12 @@ enum class Weights { bytes, packed, keep };
 /** P pixels × NB blocks of 16 rows. */
 template <int P, int NB, Weights W>
 inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, const Storer& storer) {
-  // Few pixels: codes stay unsigned, and the offset's share, offset·Σq, is summed up beside and taken off at the end.
-  constexpr bool kSums = W == Weights::packed && P <= 2;
-  __m512i acc[P][NB], sums[P];
+  __m512i acc[P][NB];
   const size_t left = p.rows - row;
   for (size_t b = 0; b < NB; b++) {
     const __m512i bias = _mm512_maskz_loadu_epi32(lanes_of(left, b), p.epilogue.bias + row + b * kLanes);
     for (int i = 0; i < P; i++) acc[i][b] = bias;
   }
-  for (__m512i& a : sums) a = _mm512_setzero_si512();
   const uint8_t* base[P];
   for (int i = 0; i < P; i++) base[i] = p.a + p.pixels[pixel + static_cast<size_t>(i)];
   const uint8_t* w = p.weights + row / kLanes * p.block_bytes;
@@ -38,9 +29,7 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
     for (size_t k = begin; k < end; k += 4) {
       __m512i weights[NB];
       for (size_t b = 0; b < NB; b++) {
-        weights[b] = W == Weights::bytes ? _mm512_loadu_si512(w + b * stride)
-                     : kSums             ? u.unsigned_codes(w + b * stride)
-                                         : u.codes(w + b * stride);
+        weights[b] = W == Weights::bytes ? _mm512_loadu_si512(w + b * stride) : u.codes(w + b * stride);
         if (W == Weights::keep) _mm512_store_si512(kept + b * kept_stride, weights[b]);
         _mm_prefetch(reinterpret_cast<const char*>(w + b * stride + 1024), _MM_HINT_T0);
       }
@@ -49,13 +38,7 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
       for (int i = 0; i < P; i++) {
         const __m512i q = broadcast4(base[i] + k);
         for (int b = 0; b < NB; b++) acc[i][b] = _mm512_dpbusd_epi32(acc[i][b], q, weights[b]);
-        if (kSums) sums[i] = _mm512_dpbusd_epi32(sums[i], q, u.offset);
       }
-    }
-  }
-  if (kSums) {
-    for (int i = 0; i < P; i++) {
-      for (int b = 0; b < NB; b++) acc[i][b] = _mm512_sub_epi32(acc[i][b], sums[i]);
     }
   }
   const Epilogue& e = p.epilogue;
@@ -142,6 +125,8 @@ void product_of_packed(const Product& p) {
 }
 
 void product(const Product& p) {
-  if (p.bits == 8) product_of_bytes(p);
+  if (p.count == 1) dense<1>(p);
+  else if (p.count == 2) dense<2>(p);
+  else if (p.bits == 8) product_of_bytes(p);
   else product_of_packed(p);
 }

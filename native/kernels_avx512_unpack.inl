@@ -1,5 +1,11 @@
 // Packed weights to bytes, with AVX-512 VBMI. Included by kernels_avx512vnni.cc.
 
+inline __m512i broadcast4(const uint8_t* q) {
+  int32_t four;
+  std::memcpy(&four, q, 4);
+  return _mm512_set1_epi32(four);
+}
+
 /** Constants that unpack 64 codes of `bits` bits, as packing.h lays them out. */
 struct Unpacker {
   __m512i bytes, shifts, mask, offset;

@@ -18,6 +18,7 @@ namespace {
 #include "kernels_generic.inl"
 #include "kernels_avx512_unpack.inl"
 #include "kernels_avx512_store.inl"
+#include "kernels_avx512_dense.inl"
 #include "kernels_avx512_product.inl"
 #include "kernels_avx512_winograd.inl"
 #include "kernels_avx512_float.inl"

@@ -1,9 +1,13 @@
 #include "pool.h"
 
+#include <algorithm>
 #include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
 #endif
 
 namespace bitdial {
@@ -30,45 +34,108 @@ class Spin {
   int rounds_ = 0;
 };
 
+/** How long an idle thread spins; for how long none does after others were seen to want its core. */
+constexpr std::chrono::microseconds kSpin{200}, kCrowded{50'000};
+
+/** Of the calling thread; -1 where the system does not tell. */
+int current_core() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
 constexpr uint64_t kField = (uint64_t{1} << 20) - 1;
 
 }  // namespace
 
 Pool::Pool(size_t threads) {
+  // One core is for whoever submits.
+  most_spinning_ = std::max(std::thread::hardware_concurrency(), 1u) - 1;
   for (size_t i = 0; i < threads; i++) workers_.push_back(std::unique_ptr<Worker>(new Worker{*this, {}}));
   for (auto& worker : workers_) threads_.emplace_back([this, w = worker.get()] { loop(*w); });
 }
 
+void Pool::expect() {
+  caller_.store(current_core(), std::memory_order_relaxed);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (expected_ || spinning_ > 0 || sleeping_ < workers_.size() || !may_spin()) return;
+    expected_ = true;
+  }
+  ready_.notify_one();
+}
+
 void Pool::push(Task task, bool help) {
+  bool wake;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     queue_.push_back({std::move(task), help});
-    if (!help) waiting_.fetch_add(1, std::memory_order_relaxed);
+    called_.store(true, std::memory_order_relaxed);
+    if (!help) {
+      waiting_.fetch_add(1, std::memory_order_relaxed);
+      close_ = spinning_ + sleeping_ < workers_.size() || Clock::now() - idle_since_ < kSpin;
+    }
+    wake = sleeping_ > 0 && queue_.size() > spinning_ + expected_;
   }
-  ready_.notify_one();
+  if (wake) ready_.notify_one();
 }
 
 void Pool::join() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     ending_ = true;
+    called_.store(true, std::memory_order_relaxed);
   }
   ready_.notify_all();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
 
+bool Pool::may_spin() const { return spinning_ < most_spinning_ && Clock::now() > crowded_until_; }
+
+/** Until there is a task, or the time is over, or this core is the one that tasks come from. */
+void Pool::spin(std::unique_lock<std::mutex>& lock) {
+  spinning_++;
+  lock.unlock();
+  Clock::time_point now = Clock::now();
+  const Clock::time_point end = now + kSpin;
+  bool crowded = false;
+  while (!called_.load(std::memory_order_relaxed) && now < end && !crowded) {
+    for (int i = 0; i < 32 && !called_.load(std::memory_order_relaxed); i++) relax();
+    now = Clock::now();
+    const int core = current_core();
+    crowded = now > end + kSpin || (core >= 0 && core == caller_.load(std::memory_order_relaxed));
+  }
+  lock.lock();
+  spinning_--;
+  if (crowded) crowded_until_ = now + kCrowded;
+}
+
+/** The next task; false at the end. */
+bool Pool::take(Entry& next) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (queue_.empty()) idle_since_ = Clock::now();
+  if (queue_.empty() && !ending_ && close_ && may_spin()) spin(lock);
+  while (queue_.empty() && !ending_) {
+    sleeping_++;
+    ready_.wait(lock, [this] { return ending_ || expected_ || !queue_.empty(); });
+    sleeping_--;
+    if (!expected_) continue;
+    expected_ = false;
+    if (queue_.empty() && !ending_) spin(lock);
+  }
+  if (queue_.empty()) return false;
+  next = std::move(queue_.front());
+  queue_.pop_front();
+  called_.store(ending_ || !queue_.empty(), std::memory_order_relaxed);
+  if (!next.help) waiting_.fetch_sub(1, std::memory_order_relaxed);
+  return true;
+}
+
 void Pool::loop(Worker& worker) {
-  for (;;) {
-    Entry next;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      ready_.wait(lock, [this] { return ending_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      next = std::move(queue_.front());
-      queue_.pop_front();
-      if (!next.help) waiting_.fetch_sub(1, std::memory_order_relaxed);
-    }
+  for (Entry next; take(next); next.task = nullptr) {
     next.task(worker);
     worker.scratch.trim();
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -24,12 +25,18 @@ struct Worker {
 
 using Task = std::function<void(Worker&)>;
 
-/** Threads with one queue, first in first out. */
+/**
+ * Threads with one queue, first in first out. Waking a thread takes longer than many a task, so one that has run out of
+ * tasks spins for a short while before it sleeps: where tasks came close together of late, where it was told that one is
+ * about to come, and only while nobody else wants its core.
+ */
 class Pool {
  public:
   explicit Pool(size_t threads);
   ~Pool() { join(); }
 
+  /** A task is about to be submitted: a thread may wake meanwhile. */
+  void expect();
   void submit(Task task) { push(std::move(task), false); }
   /** A task that is of use only while its leader works; it counts for nobody as waiting. */
   void submit_help(Task task) { push(std::move(task), true); }
@@ -44,14 +51,26 @@ class Pool {
     Task task;
     bool help;
   };
+  using Clock = std::chrono::steady_clock;
   void push(Task task, bool help);
   void loop(Worker& worker);
+  bool take(Entry& next);
+  bool may_spin() const;
+  void spin(std::unique_lock<std::mutex>& lock);
 
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<Entry> queue_;
   std::atomic<size_t> waiting_{0};
-  bool ending_ = false;
+  /** Something is in the queue, or the end has come: what threads that spin look at. */
+  std::atomic<bool> called_{false};
+  /** The core that tasks come from. */
+  std::atomic<int> caller_{-1};
+  bool ending_ = false, expected_ = false;
+  /** Whether the last task came while others ran or soon after, and since when there is none. */
+  bool close_ = false;
+  Clock::time_point idle_since_ = Clock::now(), crowded_until_;
+  size_t spinning_ = 0, sleeping_ = 0, most_spinning_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
 };

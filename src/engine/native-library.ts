@@ -26,6 +26,8 @@ export interface NativePool {
   build(words: Float64Array, sources: NativeSource[], path: string): Promise<{ id: number; bytes: number; ms: number }>;
   run(id: number, input: Float32Array, batch: number): Promise<NativeResult>;
   release(id: number): void;
+  /** Kept as soon as nothing is being built or run. */
+  idle(): Promise<void>;
   /** What a plan holds for an op: codes or values [row, column], bias, multipliers or scales; for tests. */
   inspect(id: number, op: number): Inspection;
   close(): void;

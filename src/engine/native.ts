@@ -28,7 +28,6 @@ interface NativeVariant extends Variant {
 export class NativeEngine implements Engine {
   readonly name: string;
   readonly #pool: NativePool;
-  readonly #running = new Set<Promise<unknown>>();
   #closed = false;
 
   private constructor(pool: NativePool) {
@@ -50,7 +49,7 @@ export class NativeEngine implements Engine {
     const weights = (await mappedWeights(source.folder)) ?? heldWeights(await source.readWeights());
     const scales = description.given.length === 0 ? [] : await givenScales(source, precision);
     this.#checkOpen();
-    const { id, bytes } = await this.#track(this.#submit(description, weights, scales));
+    const { id, bytes } = await this.#submit(description, weights, scales);
     const { plan } = description;
     const buildMs = performance.now() - began;
     const variant: NativeVariant = { plan, precision, memoryBytes: bytes, buildMs, engine: this.name, id };
@@ -59,7 +58,7 @@ export class NativeEngine implements Engine {
 
   async run(variant: Variant, input: Float32Array, batch: number): Promise<RunResult> {
     this.#checkOpen();
-    return this.#track(this.#pool.run((variant as NativeVariant).id, input, batch));
+    return this.#pool.run((variant as NativeVariant).id, input, batch);
   }
 
   release(variant: Variant): void {
@@ -70,7 +69,7 @@ export class NativeEngine implements Engine {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.allSettled(this.#running);
+    await this.#pool.idle();
     this.#pool.close();
   }
 
@@ -96,12 +95,5 @@ export class NativeEngine implements Engine {
 
   #checkOpen(): void {
     if (this.#closed) throw new Error('the engine is closed');
-  }
-
-  #track<T>(promise: Promise<T>): Promise<T> {
-    this.#running.add(promise);
-    const done = () => this.#running.delete(promise);
-    promise.then(done, done);
-    return promise;
   }
 }
