@@ -39,6 +39,14 @@ struct Storer {
     return _mm512_cvtps_epi32(_mm512_min_ps(v, high));
   }
 
+  /** Four times sixteen of them to codes, one after the other. */
+  __m512i joined(const __m512i (&q)[4]) const {
+    const __m512i low16 = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero16);
+    const __m512i high16 = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero16);
+    const __m512i mixed = _mm512_max_epu8(_mm512_packus_epi16(low16, high16), low8);
+    return _mm512_permutexvar_epi32(order, mixed);
+  }
+
   /**
    * A tile of whole blocks, the bias already in its sums: four vectors of 16 sums become 64 bytes at a time. Below, packing
    * saturates; bounds are whole numbers (loader.cc), so it is all the same whether they act before or after rounding.
@@ -57,10 +65,7 @@ struct Storer {
         const int at = v + i < P * NB ? v + i : v;
         q[i] = rounded<Residual>(acc[at / NB][at % NB], multipliers[at % NB], e.residual + place(at));
       }
-      const __m512i low16 = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero16);
-      const __m512i high16 = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero16);
-      const __m512i mixed = _mm512_max_epu8(_mm512_packus_epi16(low16, high16), low8);
-      const __m512i codes = _mm512_permutexvar_epi32(order, mixed);
+      const __m512i codes = joined(q);
       if (NB == 4) {
         _mm512_storeu_si512(e.codes + place(v), codes);
       } else if (NB == 2) {

@@ -128,23 +128,19 @@ inline void winograd_output(const WinogradProduct& p, const Storer& storer, cons
   }
   const __m512i bias = _mm512_loadu_si512(e.bias);
   const __m512 multiplier = _mm512_loadu_ps(e.multipliers);
-  const auto store = [&](size_t i) {
-    const size_t to = (tile.pixel + i / 2 * p.out_width + i % 2) * e.pitch;
+  const size_t first = tile.pixel * e.pitch, down = tile.rows > 1 ? p.out_width * e.pitch : 0;
+  const size_t across = tile.columns > 1 ? e.pitch : 0;
+  // What lies outside the image falls on what lies inside, and is stored before it.
+  const size_t to[4] = {first, first + across, first + down, first + down + across};
+  for (size_t i = 0; i < 4; i++) {
     const __m512i sum = _mm512_add_epi32(_mm512_srai_epi32(out[i], 2), bias);
-    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
-    if (Residual) {
-      const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(e.residual + to)));
-      const __m512 r = _mm512_cvtepi32_ps(_mm512_sub_epi32(q, storer.residual_zero));
-      v = _mm512_add_ps(v, _mm512_mul_ps(r, storer.residual_multiplier));
-    }
-    const __m512i q = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, storer.low), storer.high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(e.codes + to),
-                     _mm512_cvtepi32_epi8(_mm512_add_epi32(q, storer.out_zero)));
-  };
-  store(0);
-  if (tile.columns > 1) store(1);
-  if (tile.rows > 1) store(2);
-  if (tile.columns > 1 && tile.rows > 1) store(3);
+    out[i] = storer.rounded<Residual>(sum, multiplier, Residual ? e.residual + to[i] : nullptr);
+  }
+  const __m512i codes = storer.joined(out);
+  Storer::store_quarter(e.codes + to[3], _mm512_extracti32x4_epi32(codes, 3));
+  Storer::store_quarter(e.codes + to[2], _mm512_extracti32x4_epi32(codes, 2));
+  Storer::store_quarter(e.codes + to[1], _mm512_extracti32x4_epi32(codes, 1));
+  Storer::store_quarter(e.codes + to[0], _mm512_castsi512_si128(codes));
 }
 
 /** Adds the products of two places to the sums of P tiles. */
