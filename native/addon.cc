@@ -5,18 +5,12 @@
 #include <optional>
 
 #include "jobs.h"
+#include "selection.h"
 
 namespace bitdial {
 namespace {
 
 double milliseconds(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
-
-const Kernels* find_kernels(const std::string& isa) {
-  for (const Kernels* k : {avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
-    if (k && (isa.empty() || isa == k->name)) return k;
-  }
-  return nullptr;
-}
 
 /**
  * The pool, its plans and its jobs. All methods run on the thread of JavaScript; jobs come back there through the
@@ -290,9 +284,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
 Napi::Value isas(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Array names = Napi::Array::New(env);
-  for (const Kernels* k : {avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
-    if (k) names.Set(names.Length(), Napi::String::New(env, k->name));
-  }
+  for (const Kernels* k : all_kernels()) names.Set(names.Length(), Napi::String::New(env, k->name));
   return names;
 }
 

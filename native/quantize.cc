@@ -2,84 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "packing.h"
+#include "scales.h"
 #include "winograd.h"
 
 namespace bitdial {
 namespace {
 
-/** How the least-error search walks (src/quantize/scales.ts). */
-struct Walk {
-  int steps;
-  double factor;
-};
-constexpr Walk kWalks[] = {{24, 0.9}, {24, 0.93}, {20, 0.95}, {16, 0.96}, {12, 0.97}, {12, 0.98}, {12, 0.988}};
-constexpr int kBothSignsUpTo = 4;
 constexpr double kBiasLimit = 1073741824.0;
 constexpr double kSumLimit = 2147483647.0;
-
-float min_max_scale(float least, float greatest, int bits, int sign) {
-  const double low = sign > 0 ? least : -greatest, high = sign > 0 ? greatest : -least;
-  const double top = (1 << (bits - 1)) - 1;
-  return static_cast<float>(sign * std::max(high / top, -low / (top + 1)));
-}
-
-/** @param hint which candidate was best for a row like this one; becomes this row's */
-float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule rule, int& hint) {
-  float low[16] = {}, high[16] = {};
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (size_t l = 0; l < 16; l++) {
-      low[l] = w[i + l] < low[l] ? w[i + l] : low[l];
-      high[l] = w[i + l] > high[l] ? w[i + l] : high[l];
-    }
-  }
-  for (; i < n; i++) {
-    low[0] = std::min(low[0], w[i]);
-    high[0] = std::max(high[0], w[i]);
-  }
-  const float least = *std::min_element(low, low + 16), greatest = *std::max_element(high, high + 16);
-  const float plus = min_max_scale(least, greatest, bits, 1), minus = min_max_scale(least, greatest, bits, -1);
-  if (plus < 1e-30 || -minus < 1e-30) return 1;
-  const float natural = -minus < plus ? minus : plus;
-  if (rule == Rule::min_max) return natural;
-  const auto [steps, factor] = kWalks[bits - 2];
-  const float other = natural == plus ? minus : plus;
-  float candidates[48] = {};
-  int count = 0;
-  for (int sign = 0; sign < (bits <= kBothSignsUpTo ? 2 : 1); sign++) {
-    double scale = static_cast<double>(sign == 0 ? natural : other);
-    for (int step = 0; step < steps; step++, scale *= factor) candidates[count++] = static_cast<float>(scale);
-  }
-  // The first of the least error wins, in whatever order they are tried: the last row's best first, for then most of
-  // the others are given up early.
-  int chosen = hint < count ? hint : 0;
-  float error = k.squared_error(w, n, candidates[chosen], bits, std::numeric_limits<float>::infinity());
-  for (int i = 0, tried = chosen; i < count; i++) {
-    if (i == tried) continue;
-    const float e = k.squared_error(w, n, candidates[i], bits, error);
-    if (e < error || (e == error && i < chosen)) {
-      error = e;
-      chosen = i;
-    }
-  }
-  hint = chosen;
-  float best = candidates[chosen];
-  for (int round = 0; round < 2; round++) {
-    double numerator, denominator;
-    k.moments(w, n, best, bits, &numerator, &denominator);
-    const float refined = denominator == 0 ? best : static_cast<float>(numerator / denominator);
-    if (refined == best) break;
-    const float e = k.squared_error(w, n, refined, bits, error);
-    if (e < error) {
-      error = e;
-      best = refined;
-    }
-  }
-  return best;
-}
 
 /** Floats of a unit, folded: rows × pitch, and the bias of each row. */
 struct Folded {

@@ -27,6 +27,8 @@ const FILES = {
   plan: [],
   loader: [],
   quantize: [],
+  scales: [],
+  selection: [],
   inspect: [],
   execute: [],
   linear: [],
