@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
 #include "jobs.h"
+#include "returns.h"
 #include "selection.h"
 
 namespace bitdial {
@@ -13,8 +13,7 @@ namespace {
 double milliseconds(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
 /**
- * The pool, its plans and its jobs. All methods run on the thread of JavaScript; jobs come back there through the
- * thread-safe function, which keeps the process alive only while there are any.
+ * The pool, its plans and its jobs. All methods run on the thread of JavaScript, and jobs come back there.
  */
 class Engine : public Napi::ObjectWrap<Engine> {
  public:
@@ -36,8 +35,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     if (winograd == "never") winograd_ = WinogradUse::never;
     else if (winograd == "always") winograd_ = WinogradUse::always;
     if (!(threads >= 1 && threads <= 1024)) throw Napi::RangeError::New(env, "threads: expected 1 to 1024");
-    done_ = Done::New(env, "bitdial", 0, 1, this);
-    done_.Unref(env);
+    returns_.open(env);
     pool_ = std::make_unique<Pool>(static_cast<size_t>(threads));
     env_ = env;
     napi_add_env_cleanup_hook(env_, cleanup, this);
@@ -46,18 +44,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
   ~Engine() override { stop(); }
 
  private:
-  /** A job, and what waits for it. */
-  struct Waiting {
-    std::unique_ptr<Job> job;
-    /** Null as long as there is no promise to settle. */
-    void (Engine::*settle)(Napi::Env, Waiting&) = nullptr;
-    std::optional<Napi::Promise::Deferred> deferred;
-    /** Keep the floats of a build alive. */
-    std::vector<Napi::Reference<Napi::Value>> sources;
-    /** What a run will give, but for its numbers. */
-    Napi::ObjectReference result;
-    float* logits = nullptr;
-  };
+  using Waiting = Returns<Engine>::Waiting;
 
   Napi::Value isa(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), kernels_->name); }
   Napi::Value threads(const Napi::CallbackInfo& info) {
@@ -74,41 +61,6 @@ class Engine : public Napi::ObjectWrap<Engine> {
     return found->second;
   }
 
-  template <typename J>
-  std::unique_ptr<Waiting> prepare() {
-    auto waiting = std::make_unique<Waiting>();
-    auto job = std::make_unique<J>();
-    job->kernels = kernels_;
-    job->finish = [this, w = waiting.get()](Job*) { done_.NonBlockingCall(w); };
-    waiting->job = std::move(job);
-    return waiting;
-  }
-
-  /** For a job that was submitted: back() gets it, on this thread, so not before the caller is through. */
-  Napi::Value expect(Napi::Env env, Waiting& waiting, void (Engine::*settle)(Napi::Env, Waiting&)) {
-    if (busy_++ == 0) {
-      done_.Ref(env);
-      Ref();
-    }
-    waiting.deferred.emplace(env);
-    waiting.settle = settle;
-    return waiting.deferred->Promise();
-  }
-
-  static void back(Napi::Env env, Napi::Function, Engine* engine, Waiting* ended) {
-    const std::unique_ptr<Waiting> waiting(ended);
-    try {
-      if (waiting->settle) (engine->*waiting->settle)(env, *waiting);
-      if (--engine->busy_ > 0) return;
-      for (const Napi::Promise::Deferred& deferred : engine->idle_) deferred.Resolve(env.Undefined());
-      engine->idle_.clear();
-      engine->done_.Unref(env);
-      engine->Unref();
-    } catch (const Napi::Error&) {
-      // The environment is ending and runs no JavaScript any more: nobody waits.
-    }
-  }
-
   /** build(words: Float64Array, sources: (Float32Array | [byteOffset, length])[], path: string) */
   Napi::Value build(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
@@ -117,8 +69,9 @@ class Engine : public Napi::ObjectWrap<Engine> {
         !info[1].IsArray() || !info[2].IsString()) {
       throw Napi::TypeError::New(env, "build: expected a Float64Array, an array and a string");
     }
-    auto waiting = prepare<BuildJob>();
+    auto waiting = returns_.prepare<BuildJob>();
     auto* job = static_cast<BuildJob*>(waiting->job.get());
+    job->kernels = kernels_;
     job->winograd = winograd_;
     const auto words = info[0].As<Napi::Float64Array>();
     job->words.assign(words.Data(), words.Data() + words.ElementLength());
@@ -143,7 +96,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
       }
     }
     submit_build(*pool_, job);
-    return expect(env, *waiting.release(), &Engine::settle_build);
+    return returns_.expect(env, *waiting.release(), &Engine::settle_build);
   }
 
   /**
@@ -169,8 +122,9 @@ class Engine : public Napi::ObjectWrap<Engine> {
       throw Napi::RangeError::New(env, "input: expected batch × " + std::to_string(size) + " numbers, got " +
                                            std::to_string(length));
     }
-    auto waiting = prepare<RunJob>();
+    auto waiting = returns_.prepare<RunJob>();
     auto* job = static_cast<RunJob*>(waiting->job.get());
+    job->kernels = kernels_;
     job->plan = plan;
     job->batch = static_cast<size_t>(batch);
     job->input.assign(static_cast<const float*>(input), static_cast<const float*>(input) + length);
@@ -183,7 +137,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     result.Set("logits", logits);
     submitted.result = Napi::Persistent(result);
     submitted.logits = logits.Data();
-    return expect(env, submitted, &Engine::settle_run);
+    return returns_.expect(env, submitted, &Engine::settle_run);
   }
 
   void settle_build(Napi::Env env, Waiting& waiting) {
@@ -244,14 +198,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     return result;
   }
 
-  /** A promise that is kept as soon as no job is under way. */
-  Napi::Value idle(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const Napi::Promise::Deferred deferred(env);
-    if (busy_ > 0) idle_.push_back(deferred);
-    else deferred.Resolve(env.Undefined());
-    return deferred.Promise();
-  }
+  Napi::Value idle(const Napi::CallbackInfo& info) { return returns_.idle(info.Env()); }
 
   /** Ends the threads, after what is queued, and lets go of all plans. */
   Napi::Value close(const Napi::CallbackInfo& info) {
@@ -265,7 +212,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     if (!pool_) return;
     napi_remove_env_cleanup_hook(env_, cleanup, this);
     pool_.reset();
-    done_.Release();
+    returns_.close();
     plans_.clear();
   }
 
@@ -273,10 +220,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
   const Kernels* kernels_ = nullptr;
   WinogradUse winograd_ = WinogradUse::where_it_pays;
   std::unique_ptr<Pool> pool_;
-  using Done = Napi::TypedThreadSafeFunction<Engine, Waiting, back>;
-  Done done_;
-  size_t busy_ = 0;
-  std::vector<Napi::Promise::Deferred> idle_;
+  Returns<Engine> returns_{*this};
   uint32_t last_id_ = 0;
   std::map<uint32_t, std::shared_ptr<Plan>> plans_;
 };

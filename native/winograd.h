@@ -8,9 +8,9 @@
  * Exact integer Winograd F(2×2, 3×3): tiles of 2×2 outputs from 4×4 inputs by 16 products of transformed inputs and
  * weights instead of 36. With
  *
- *     B = |1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1|   inputs  BᵀdB, d a tile of codes
- *     G = |1 0 0; 1 1 1; 1 -1 1; 0 0 1|             weights GgGᵀ
- *     A = |2 1 1 0; 0 1 -1 -2|                      outputs AMAᵀ, 4 times the sums of the direct way, to the bit
+ *     Bᵀ = |1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1|   inputs  BᵀdB, d a tile of codes
+ *     G  = |1 0 0; 1 1 1; 1 -1 1; 0 0 1|             weights GgGᵀ
+ *     Aᵀ = |2 1 1 0; 0 1 -1 -2|                      outputs AᵀMA, 4 times the sums of the direct way, to the bit
  *
  * Inputs of a bits lie within ±2·top, top = 2^a - 1 (0…4·top at position 1,1): bytes, after 2·top is added, while
  * a <= 6. Weights of b bits lie within ±9·2^(b-1): signed bytes for b <= 4, above that where a layer's codes happen to.
