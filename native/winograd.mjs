@@ -46,7 +46,9 @@ for (const name of names) {
   for (const bits of list('bits', '4')) {
     const precision = { weightBits: bits, activationBits: Number(option('activations', bits)) };
     const variants = await Promise.all(engines.map((e) => Promise.all(sources.map((s) => e.build(s, precision)))));
-    const taken = variants[1][0].plan.ops.filter((_, i) => engines[1].inspect(variants[1][0], i).winograd).length;
+    const taken = variants[1][0].plan.ops.filter(
+      (_, i) => engines[1].inspect(variants[1][0], i).winogradBlocks > 0,
+    ).length;
     for (const batch of list('batch', '1,32')) {
       const input = Float32Array.from({ length: batch * elements }, () => Math.random() * 2 - 1);
       const times = engines.map(() => sources.map(() => []));
