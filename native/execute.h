@@ -53,11 +53,10 @@ struct Frame {
   Scratch& scratch;
   Team& team;
 
-  size_t element_bytes(const Tensor& t) const { return !plan.is_float && t.storage == Storage::codes ? 1 : 4; }
   uint8_t* bytes(uint32_t tensor) const {
     const Tensor& t = plan.root(tensor);
     if (!t.shared) return scratch.group.data() + t.offset * images;
-    return scratch.images.data() + t.offset * chunk + first * t.elements * element_bytes(t);
+    return scratch.images.data() + t.offset * chunk + first * t.elements * plan.element_bytes(t);
   }
   float* floats(uint32_t tensor) const { return reinterpret_cast<float*>(bytes(tensor)); }
   Epilogue epilogue(const Op& op) const;

@@ -116,7 +116,7 @@ void dense_rows(const Product& p, const Codes& codes, const DenseInputs<P>& inpu
     __m512i sums[P];
     dense_sums<P, Fields>(codes, w, inputs, sums);
     const size_t left = p.rows - row;
-    const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+    const __mmask16 mask = first_lanes(left);
     const __m512i bias = _mm512_maskz_loadu_epi32(mask, e.bias + row);
     const __m512 multiplier = _mm512_maskz_loadu_ps(mask, e.multipliers + row);
     for (size_t i = 0; i < P; i++) {

@@ -32,7 +32,7 @@ inline void float_tile(const FloatProduct& p, size_t pixel, size_t row) {
   }
   const float* w = p.weights + row / kLanes * p.block_floats;
   const size_t left = p.rows - row - (NB - 1) * kLanes;
-  const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+  const __mmask16 mask = first_lanes(left);
   for (size_t r = 0; r < p.run_count; r++) {
     const size_t begin = p.runs[r], end = begin + p.run_length;
     for (size_t k = begin; k < end; k++, w += p.k_stride) {
@@ -81,8 +81,6 @@ void float_product(const FloatProduct& p) {
   }
   if (pixel < p.count) float_rows<1, 4>(p, pixel);
 }
-
-inline __mmask16 first_lanes(size_t n) { return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1); }
 
 inline __m256i half_of(__m512 v) {
   const __m512 held = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(-65504.0f)), _mm512_set1_ps(65504.0f));

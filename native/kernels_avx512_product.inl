@@ -1,10 +1,5 @@
 // Integer products: tiles of 8 pixels × 32 output channels in 16 accumulators. Included by kernels_avx512vnni.cc.
 
-/** The lanes of block b that are rows, where `left` rows are left. */
-inline __mmask16 lanes_of(size_t left, size_t b) {
-  return left >= (b + 1) * kLanes ? 0xffff : static_cast<__mmask16>((1u << (left - b * kLanes)) - 1);
-}
-
 /** bytes: weights are signed bytes. packed: unpacked in registers. keep: and kept as bytes, for the tiles that follow. */
 enum class Weights { bytes, packed, keep };
 
@@ -14,7 +9,7 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
   __m512i acc[P][NB];
   const size_t left = p.rows - row;
   for (size_t b = 0; b < NB; b++) {
-    const __m512i bias = _mm512_maskz_loadu_epi32(lanes_of(left, b), p.epilogue.bias + row + b * kLanes);
+    const __m512i bias = _mm512_maskz_loadu_epi32(first_lanes(left - b * kLanes), p.epilogue.bias + row + b * kLanes);
     for (int i = 0; i < P; i++) acc[i][b] = bias;
   }
   const uint8_t* base[P];
@@ -49,7 +44,7 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
   }
   for (size_t b = 0; b < NB; b++) {
     const size_t at = row + b * kLanes;
-    const __mmask16 mask = lanes_of(left, b);
+    const __mmask16 mask = first_lanes(left - b * kLanes);
     const __m512 multiplier = _mm512_maskz_loadu_ps(mask, e.multipliers + at);
     for (int i = 0; i < P; i++) {
       const size_t to = (pixel + static_cast<size_t>(i)) * e.pitch + at;

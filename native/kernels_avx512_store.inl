@@ -1,5 +1,7 @@
 // What becomes of sums, with AVX-512. Included by kernels_avx512vnni.cc.
 
+inline __mmask16 first_lanes(size_t n) { return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1); }
+
 /** Sixteen sums to what is stored; `mask` has the lanes that are rows. */
 struct Storer {
   __m512 low, high, residual_multiplier;

@@ -46,8 +46,7 @@ void place(const Plan& plan, Op& op, size_t& at) {
 }
 
 size_t bytes_of(const Plan& plan, const Tensor& t) {
-  const size_t each = !plan.is_float && t.storage == Storage::codes ? 1 : 4;
-  return (t.elements * each + kSlack + 63) / 64 * 64;
+  return (t.elements * plan.element_bytes(t) + kSlack + 63) / 64 * 64;
 }
 
 /** Images whose tensors around an op fit into most of the second cache. */
@@ -94,13 +93,13 @@ std::vector<Life> lives_of(const Plan& plan) {
 
 /** Gives each tensor bytes that no tensor alive at the same time has; a shared one lives for whole stages. */
 void place_tensors(Plan& plan) {
+  const auto stage_of = [&](size_t op) {
+    return std::find_if(plan.stages.begin(), plan.stages.end(), [&](const Stage& s) { return op < s.end_op; });
+  };
   std::vector<Life> lives = lives_of(plan);
   for (uint32_t i = 0; i < plan.tensors.size(); i++) {
     Life& life = lives[i];
     if (life.begin == SIZE_MAX) continue;
-    const auto stage_of = [&](size_t op) {
-      return std::find_if(plan.stages.begin(), plan.stages.end(), [&](const Stage& s) { return op < s.end_op; });
-    };
     const auto first = stage_of(life.begin), last = stage_of(life.end);
     plan.tensors[i].shared = first != last;
     if (first != last) life = {first->first_op, last->end_op - 1};
@@ -128,13 +127,10 @@ void place_tensors(Plan& plan) {
     if (t.shared) {
       plan.image_bytes = std::max(plan.image_bytes, at + bytes);
     } else {
-      const auto stage = std::find_if(plan.stages.begin(), plan.stages.end(), [&](const Stage& s) {
-        return lives[i].begin < s.end_op;
-      });
-      plan.group_bytes = std::max(plan.group_bytes, (at + bytes) * stage->group);
+      plan.group_bytes = std::max(plan.group_bytes, (at + bytes) * stage_of(lives[i].begin)->group);
     }
   }
-  if (plan.image_bytes > kMostBytes || plan.group_bytes > kMostBytes) fail("tensors", "at most 1 GiB for an image", "more");
+  if (std::max(plan.image_bytes, plan.group_bytes) > kMostBytes) fail("tensors", "at most 1 GiB for an image", "more");
 }
 
 void check_sources(const Op& op, const std::vector<Source>& sources) {

@@ -114,6 +114,7 @@ struct Plan {
   Plan(const Plan&) = delete;
   ~Plan() { g_plan_bytes -= memory.size(); }
 
+  size_t element_bytes(const Tensor& t) const { return !is_float && t.storage == Storage::codes ? 1 : 4; }
   const Tensor& root(uint32_t tensor) const { return tensors[tensors[tensor].root]; }
 };
 

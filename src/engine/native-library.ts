@@ -37,7 +37,7 @@ export interface Inspection {
   weights: Float32Array;
   bias: Float32Array;
   scales: Float32Array;
-  /** The Winograd way is exact for it. */
+  /** Blocks of 16 rows for which the Winograd way is exact. */
   winogradBlocks: number;
 }
 
