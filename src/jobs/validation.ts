@@ -1,7 +1,12 @@
 import { ServiceError } from '../errors.js';
 import { importGraph } from '../model/import.js';
 import { MODEL_NAME } from '../model/manifest-check.js';
-import type { RegularizerRequest, TrainRequest } from '../training/request.js';
+import {
+  type OptimizerRequest,
+  RECIPE_DEFAULTS,
+  type RegularizerRequest,
+  type TrainRequest,
+} from '../training/request.js';
 import { Body, describe } from './body.js';
 
 /** What the service knows, for the fields that name something; what is left out is not checked here. */
@@ -18,6 +23,7 @@ export const TRAIN_DEFAULTS = {
   epochs: 5,
   batch_size: 64,
   learning_rate: 2e-3,
+  ...RECIPE_DEFAULTS,
   regularizer: { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 3e-3, start_epoch: 0 },
   seed: 1,
   publish: true,
@@ -31,14 +37,19 @@ const FIELDS = [
   'epochs',
   'batch_size',
   'learning_rate',
+  'optimizer',
+  'schedule',
+  'label_smoothing',
   'regularizer',
   'seed',
   'limit',
   'publish',
 ] as const;
 const REGULARIZER_FIELDS = ['kind', 'lambda_weights', 'lambda_activations', 'start_epoch'] as const;
+const OPTIMIZER_FIELDS = ['kind', 'momentum', 'weight_decay'] as const;
 const REGULARIZERS = ['gradient-l1', 'none'] as const;
 
+export const SGD_MOMENTUM = 0.9;
 const MODEL_RULE = 'a name of 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit, without ..';
 /** Bytes of a topology as JSON; the largest nets that train here take a tenth of it. */
 const LARGEST_TOPOLOGY = 1024 * 1024;
@@ -70,10 +81,25 @@ export function parseTrainRequest(body: unknown, known: Known = {}): TrainReques
     epochs,
     batch_size: fields.integer('batch_size', TRAIN_DEFAULTS.batch_size, 1, 1024),
     learning_rate: fields.number('learning_rate', TRAIN_DEFAULTS.learning_rate, 1e-8, 1),
+    optimizer: optimizer(fields),
+    schedule: fields.choice('schedule', TRAIN_DEFAULTS.schedule, ['cosine', 'one-cycle']),
+    label_smoothing: fields.number('label_smoothing', TRAIN_DEFAULTS.label_smoothing, 0, 0.5),
     regularizer: regularizer(fields, epochs),
     seed: fields.integer('seed', TRAIN_DEFAULTS.seed, 0, LARGEST_SEED),
     limit: fields.integer('limit', null, 1, LARGEST_LIMIT),
     publish: fields.optional('publish', TRAIN_DEFAULTS.publish, boolean, 'true or false'),
+  };
+}
+
+function optimizer(fields: Body): OptimizerRequest {
+  const inner = fields.inner('optimizer', OPTIMIZER_FIELDS);
+  const defaults = TRAIN_DEFAULTS.optimizer;
+  const kind = inner.choice<OptimizerRequest['kind']>('kind', defaults.kind, ['adam', 'sgd']);
+  const [momentum, largest] = kind === 'sgd' ? [SGD_MOMENTUM, 0.999] : [0, 0];
+  return {
+    kind,
+    momentum: inner.number('momentum', momentum, 0, largest),
+    weight_decay: inner.number('weight_decay', defaults.weight_decay, 0, 1),
   };
 }
 

@@ -116,6 +116,10 @@ export interface TrainingRecord {
   epochs: number;
   batch_size: number;
   learning_rate: number;
+  /** Kind, momentum, weight decay; absent in older versions, which took Adam and a cosine. */
+  optimizer?: Record<string, unknown>;
+  schedule?: string;
+  label_smoothing?: number;
   regularizer: Record<string, unknown>;
   /** `wasm`, `tensorflow` … */
   backend: string;

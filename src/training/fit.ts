@@ -5,7 +5,7 @@ import type { Graph, Weights } from '../model/graph.js';
 import { augment } from './datasets/augmentation.js';
 import type { Dataset, Split } from './datasets/dataset.js';
 import type { Tensors } from './layers/layer.js';
-import { Adam, replace } from './optimizer.js';
+import { createOptimizer, type Optimizer, replace } from './optimizer.js';
 import { forward } from './pass.js';
 import { Random } from './random.js';
 import { type Regularized, regularized, type StepGradients, type Strength, stepGradients } from './regularizer.js';
@@ -54,8 +54,8 @@ export async function fit(
   const perEpoch = Math.floor(examples / size);
   const steps = perEpoch * epochs;
   const weights = toTensors(start);
-  const optimizer = new Adam();
   const net = regularized(graph);
+  const optimizer = createOptimizer(request.optimizer, net.kernels);
   const history: Record<string, number>[] = [];
   const order = Uint32Array.from({ length: examples }, (_, i) => i);
   let accuracy: number | null = null;
@@ -71,15 +71,10 @@ export async function fit(
         const taken = await dataset.train.batch(order.subarray(i * size, (i + 1) * size));
         const { input, labels } = augment(taken, dataset, pixels);
         const x = tf.tensor(input, [size, ...dataset.inputShape]);
-        const batch = { x, labels, seeds: [seed, STREAM.dropout, step] };
-        const result = update(
-          net,
-          weights,
-          batch,
-          strength,
-          optimizer,
-          learningRate(request.learning_rate, step, steps),
-        );
+        const seeds = [seed, STREAM.dropout, step];
+        const batch = { x, labels, seeds, smoothing: request.label_smoothing };
+        const rate = learningRate(request.learning_rate, step, steps, request.schedule);
+        const result = update(net, weights, batch, strength, optimizer, rate);
         x.dispose();
         if (!Number.isFinite(result.loss)) throw diverged(result.loss, epoch, i);
         means.add(result);
@@ -109,7 +104,7 @@ function update(
   weights: Tensors,
   batch: Parameters<typeof stepGradients>[2],
   strength: Strength,
-  optimizer: Adam,
+  optimizer: Optimizer,
   rate: number,
 ): StepGradients {
   const result = stepGradients(net, weights, batch, strength);

@@ -81,10 +81,18 @@ function learningNodes(graph: Graph): Set<string> {
   return learns;
 }
 
-/** Mean cross-entropy of a batch, and its gradient for the logits: (softmax − one-hot)/batch. */
-export function crossEntropy(logits: tf.Tensor2D, labels: Int32Array): { loss: tf.Scalar; dLogits: tf.Tensor2D } {
+/**
+ * Mean cross-entropy of a batch, and its gradient for the logits: (softmax − target)/batch.
+ * @param smoothing share of the target that all classes have in equal parts (Szegedy et al. 2016); 0 is one-hot
+ */
+export function crossEntropy(
+  logits: tf.Tensor2D,
+  labels: Int32Array,
+  smoothing = 0,
+): { loss: tf.Scalar; dLogits: tf.Tensor2D } {
   const [batch, classes] = logits.shape;
-  const target = tf.cast(tf.oneHot(tf.tensor1d(labels, 'int32'), classes), 'float32') as tf.Tensor2D;
+  const even = smoothing / classes;
+  const target = tf.oneHot(tf.tensor1d(labels, 'int32'), classes, 1 - smoothing + even, even, 'float32') as tf.Tensor2D;
   const shifted = tf.sub(logits, tf.max(logits, 1, true));
   const logSum = tf.log(tf.sum(tf.exp(shifted), 1, true));
   const logProbabilities = tf.sub(shifted, logSum);

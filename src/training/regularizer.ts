@@ -35,6 +35,8 @@ export interface Batch {
   labels: Int32Array;
   /** Of the dropout masks, the same in both gradients. */
   seeds: number[];
+  /** Share of the target that all classes have in equal parts; by default 0. */
+  smoothing?: number;
 }
 
 export interface Strength {
@@ -124,7 +126,7 @@ function commonEpsilon(rms: number[], lambdas: number[], radius: number): number
 
 function gradientsAt(net: Regularized, weights: Tensors, batch: Batch, offsets: Tensors, watch: readonly string[]) {
   const run = forward(net.graph, weights, batch.x, { training: true, seeds: batch.seeds, offsets });
-  const { loss, dLogits } = crossEntropy(run.logits, batch.labels);
+  const { loss, dLogits } = crossEntropy(run.logits, batch.labels, batch.smoothing);
   const { weights: gradients, activations } = backward(net.graph, run, dLogits, watch);
   return { loss, weights: gradients, activations, outputs: run.outputs, moving: run.moving };
 }

@@ -1,5 +1,6 @@
 import type { Graph, Weights } from '../model/graph.js';
 import type { NewVersion } from '../model/store.js';
+import type { ScheduleKind } from './schedule.js';
 
 export type RegularizerKind = 'none' | 'gradient-l1';
 
@@ -10,6 +11,20 @@ export interface RegularizerRequest {
   /** First epoch (from 0) in which it acts. */
   start_epoch?: number;
 }
+
+export interface OptimizerRequest {
+  kind: 'adam' | 'sgd';
+  /** Nesterov's, of sgd; 0 beside adam. */
+  momentum: number;
+  weight_decay: number;
+}
+
+/** Of the fields that came later: a job may be older than the service that runs it. */
+export const RECIPE_DEFAULTS = {
+  optimizer: { kind: 'adam', momentum: 0, weight_decay: 0 },
+  schedule: 'cosine',
+  label_smoothing: 0,
+} as const satisfies Partial<TrainRequest>;
 
 /** The body of `POST /admin/train` once checked and with every default filled in. */
 export interface TrainRequest {
@@ -22,6 +37,10 @@ export interface TrainRequest {
   epochs: number;
   batch_size: number;
   learning_rate: number;
+  optimizer: OptimizerRequest;
+  schedule: ScheduleKind;
+  /** Share of the target that all classes have in equal parts. */
+  label_smoothing: number;
   regularizer: Required<RegularizerRequest>;
   seed: number;
   /** At most so many training examples; null: all. */

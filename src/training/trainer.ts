@@ -11,7 +11,7 @@ import { type Candidate, evaluateVersion } from './evaluate.js';
 import { type Fitted, fit } from './fit.js';
 import { ProgressReport } from './report.js';
 import type { StartingPoint, TrainingHooks, TrainingResult, TrainRequest } from './request.js';
-import { TrainingCancelled } from './request.js';
+import { RECIPE_DEFAULTS, TrainingCancelled } from './request.js';
 import { beginning } from './start.js';
 import { checkRequest } from './validation.js';
 
@@ -39,11 +39,12 @@ const CALIBRATION_BATCH = 100;
  *   be met; Error where the loss is no longer finite
  */
 export async function train(
-  request: TrainRequest,
+  asked: TrainRequest,
   hooks: TrainingHooks,
   start?: StartingPoint,
   options: TrainingOptions = {},
 ): Promise<TrainingResult> {
+  const request = { ...RECIPE_DEFAULTS, ...asked };
   checkRequest(request);
   const began = performance.now();
   const dataset = await findDataset(request.dataset)();
@@ -118,6 +119,7 @@ function record(
   options: TrainingOptions,
 ): TrainingRecord {
   const { seed, architecture, dataset, epochs, batch_size, learning_rate, regularizer } = request;
+  const { optimizer, schedule, label_smoothing } = request;
   return {
     command: options.command ?? commandOf(request),
     commit: options.commit ?? null,
@@ -128,6 +130,9 @@ function record(
     epochs,
     batch_size,
     learning_rate,
+    optimizer: { ...optimizer },
+    schedule,
+    label_smoothing,
     regularizer: { ...regularizer },
     backend,
     duration_s: Math.round(duration * 10) / 10,

@@ -7,7 +7,7 @@ import type { TrainRequest } from './request.js';
  * @throws ServiceError invalid_field
  */
 export function checkRequest(request: TrainRequest): void {
-  const { regularizer, limit } = request;
+  const { regularizer, optimizer, limit } = request;
   const whole = (least: number) => (n: number) => Number.isSafeInteger(n) && n >= least;
   const positive = (n: number) => Number.isFinite(n) && n > 0;
   const notNegative = (n: number) => Number.isFinite(n) && n >= 0;
@@ -15,6 +15,9 @@ export function checkRequest(request: TrainRequest): void {
     ['epochs', request.epochs, whole(1), 'a whole number from 1'],
     ['batch_size', request.batch_size, whole(1), 'a whole number from 1'],
     ['learning_rate', request.learning_rate, positive, 'a number above 0'],
+    ['optimizer.momentum', optimizer.momentum, (n) => notNegative(n) && n < 1, 'a number from 0 and below 1'],
+    ['optimizer.weight_decay', optimizer.weight_decay, notNegative, 'a number from 0'],
+    ['label_smoothing', request.label_smoothing, (n) => notNegative(n) && n < 1, 'a number from 0 and below 1'],
     ['seed', request.seed, whole(0), 'a whole number from 0'],
     ['limit', limit ?? 1, whole(1), 'a whole number from 1, or null'],
     ['regularizer.lambda_weights', regularizer.lambda_weights, notNegative, 'a number from 0'],

@@ -20,7 +20,11 @@ test('the commands refuse what they do not know, with their usage, and write not
     ['train', ['--model', 'x', '--bogus', '1'], /Unknown option '--bogus'/],
     ['train', ['--model', 'x', '--epochs', 'ten'], /^--epochs: expected a number, got "ten"/],
     ['train', ['--model', 'x', '--epochs', '0'], /^epochs: expected a whole number from 1 to \d+, got 0/],
-    ['train', ['--model', 'x', '--dataset', 'imagenet'], /^dataset: expected one of "mnist", got "imagenet"/],
+    [
+      'train',
+      ['--model', 'x', '--dataset', 'imagenet'],
+      /^dataset: expected one of "mnist", "cifar10", got "imagenet"/,
+    ],
     ['evaluate', ['a', 'b'], /^expected 0 to 1 names, got 2/],
     ['evaluate', ['--limit', '1.5'], /^--limit: expected a whole number from 1, got 1.5/],
   ];

@@ -106,27 +106,36 @@ test('an unknown data set is an invalid field', () => {
   }
 });
 
-test('augmentation moves whole images by at most its shift and fills with the low end', async () => {
-  const [height, width] = [6, 5];
-  const pixels = Uint8Array.from({ length: 40 * height * width }, (_, i) => 1 + (i % 255));
-  const images = { pixels, labels: new Uint8Array(40) };
-  const order = Uint32Array.from({ length: 40 }, (_, i) => i);
-  const split = byteSplit(images, order, height * width, [-1, 1]);
-  const dataset: Partial<Dataset> = { inputShape: [height, width, 1], inputRange: [-1, 1], augmentation: { shift: 2 } };
-  const taken = await split.batch(order);
-  const moved = augment(taken, dataset as Dataset, new Random(4));
-  const seen = new Set<string>();
-  for (let n = 0; n < 40; n++) {
-    const at = (from: Float32Array, y: number, x: number) =>
-      y < 0 || x < 0 || y >= height || x >= width ? -1 : from[(n * height + y) * width + x];
-    const shifts = [-2, -1, 0, 1, 2].flatMap((dy) => [-2, -1, 0, 1, 2].map((dx) => [dy, dx]));
-    const found = shifts.find(([dy, dx]) =>
-      Array.from({ length: height * width }, (_, i) => [Math.floor(i / width), i % width]).every(
-        ([y, x]) => at(moved.input, y, x) === at(taken.input, y - dy, x - dx),
-      ),
-    );
-    assert.ok(found, `image ${n} is no shift of itself`);
-    seen.add(String(found));
-  }
-  assert.ok(seen.size > 10, `${seen.size} different shifts`);
-});
+for (const flip of [false, true])
+  test(`augmentation moves whole images by at most its shift and fills with the low end, flip ${flip}`, async () => {
+    const [height, width] = [6, 5];
+    const pixels = Uint8Array.from({ length: 40 * height * width }, (_, i) => 1 + (i % 255));
+    const images = { pixels, labels: new Uint8Array(40) };
+    const order = Uint32Array.from({ length: 40 }, (_, i) => i);
+    const split = byteSplit(images, order, height * width, [-1, 1]);
+    const dataset: Partial<Dataset> = {
+      inputShape: [height, width, 1],
+      inputRange: [-1, 1],
+      augmentation: { shift: 2, flip },
+    };
+    const taken = await split.batch(order);
+    const moved = augment(taken, dataset as Dataset, new Random(4));
+    const seen = new Set<string>();
+    let mirrors = 0;
+    for (let n = 0; n < 40; n++) {
+      const at = (from: Float32Array, y: number, x: number) =>
+        y < 0 || x < 0 || y >= height || x >= width ? -1 : from[(n * height + y) * width + x];
+      const shifts = [-2, -1, 0, 1, 2].flatMap((dy) => [-2, -1, 0, 1, 2].map((dx) => [dy, dx]));
+      const same = ([dy, dx]: number[], mirrored: boolean) =>
+        Array.from({ length: height * width }, (_, i) => [Math.floor(i / width), i % width]).every(
+          ([y, x]) => at(moved.input, y, mirrored ? width - 1 - x : x) === at(taken.input, y - dy, x - dx),
+        );
+      const plain = shifts.find((shift) => same(shift, false));
+      const mirror = plain ? undefined : shifts.find((shift) => same(shift, true));
+      assert.ok(plain || (flip && mirror), `image ${n} is no shift of itself`);
+      if (mirror) mirrors++;
+      seen.add(String(plain ?? mirror));
+    }
+    assert.ok(seen.size > 10, `${seen.size} different shifts`);
+    assert.ok(flip ? mirrors > 10 && mirrors < 30 : mirrors === 0, `${mirrors} mirror images of 40`);
+  });

@@ -5,7 +5,12 @@ import { checkWeights } from '../../src/model/check.js';
 import { importGraph } from '../../src/model/import.js';
 import { precisionKey, STANDARD_PRECISIONS } from '../../src/quantize/precision.js';
 import { lenet } from '../../src/training/architectures/lenet.js';
-import { TrainingCancelled, type TrainingProgress, type TrainRequest } from '../../src/training/request.js';
+import {
+  RECIPE_DEFAULTS,
+  TrainingCancelled,
+  type TrainingProgress,
+  type TrainRequest,
+} from '../../src/training/request.js';
 import { train } from '../../src/training/trainer.js';
 import { BACKEND } from './nets.js';
 
@@ -17,6 +22,7 @@ const REQUEST: TrainRequest = {
   epochs: 1,
   batch_size: 32,
   learning_rate: 2e-3,
+  ...RECIPE_DEFAULTS,
   regularizer: { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 1e-3, start_epoch: 0 },
   seed: 1,
   limit: 256,

@@ -1,12 +1,12 @@
 /** Documents the body of `POST /admin/train`; `jobs/validation.ts` checks it and fills the defaults in. */
 import Type from 'typebox';
 import { ServiceError } from '../../errors.js';
-import { TRAIN_DEFAULTS } from '../../jobs/validation.js';
+import { SGD_MOMENTUM, TRAIN_DEFAULTS } from '../../jobs/validation.js';
 import { AnyObject, ModelName, nullable, strictObject } from './common.js';
 import { trainAnswers } from './jobs.js';
 import { example, problems } from './responses.js';
 
-const { regularizer } = TRAIN_DEFAULTS;
+const { regularizer, optimizer } = TRAIN_DEFAULTS;
 const optional = Type.Optional;
 
 const Regularizer = strictObject(
@@ -28,6 +28,26 @@ const Regularizer = strictObject(
   { description: 'L = CE + λw·‖∇_w CE‖₁ + λy·Σ‖∇_y CE‖₁' },
 );
 
+const Optimizer = strictObject({
+  kind: optional(Type.Unsafe({ type: 'string', enum: ['adam', 'sgd'], default: optimizer.kind })),
+  momentum: optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 0.999,
+      default: SGD_MOMENTUM,
+      description: "Nesterov's, of sgd; 0 beside adam",
+    }),
+  ),
+  weight_decay: optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 1,
+      default: optimizer.weight_decay,
+      description: 'Of kernels; decoupled for adam',
+    }),
+  ),
+});
+
 export const TrainBody = strictObject(
   {
     model: ModelName('Name that the version is published under'),
@@ -47,6 +67,23 @@ export const TrainBody = strictObject(
     epochs: optional(Type.Integer({ minimum: 1, default: TRAIN_DEFAULTS.epochs })),
     batch_size: optional(Type.Integer({ minimum: 1, default: TRAIN_DEFAULTS.batch_size })),
     learning_rate: optional(Type.Number({ exclusiveMinimum: 0, default: TRAIN_DEFAULTS.learning_rate })),
+    optimizer: optional(Optimizer),
+    schedule: optional(
+      Type.Unsafe({
+        type: 'string',
+        enum: ['cosine', 'one-cycle'],
+        default: TRAIN_DEFAULTS.schedule,
+        description: 'Of the learning rate: a short or a long rise to its peak, then half a cosine down to 0',
+      }),
+    ),
+    label_smoothing: optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 0.5,
+        default: TRAIN_DEFAULTS.label_smoothing,
+        description: 'Share of the target that all classes have in equal parts',
+      }),
+    ),
     regularizer: optional(Regularizer),
     seed: optional(Type.Integer({ minimum: 0, default: TRAIN_DEFAULTS.seed })),
     limit: optional(nullable(Type.Integer({ minimum: 1, description: 'At most so many training examples' }))),

@@ -13,16 +13,49 @@ export function sequential(
   const [first, ...rest] = layers;
   const batch_input_shape = [null, ...inputShape];
   const all = [{ ...first, config: { ...first.config, batch_input_shape, dtype: 'float32' } }, ...rest];
+  return layersModel('Sequential', { name, layers: all });
+}
+
+/** A layer that stands in a functional net, and what can come after it. */
+export interface Placed {
+  to(layer: LayerDocument): Placed;
+  /** A layer of two inputs: this one first. */
+  with(other: Placed, layer: LayerDocument): Placed;
+  readonly name: string;
+}
+
+/** @param build places layers one after the other, and gives back the last */
+export function functional(
+  name: string,
+  inputShape: readonly number[],
+  build: (input: Placed) => Placed,
+): Record<string, unknown> {
+  const layers: Record<string, unknown>[] = [];
+  const place = (layer: LayerDocument, inputs: Placed[]): Placed => {
+    const named = layer.config.name as string;
+    const calls = inputs.length === 0 ? [] : [inputs.map((input) => [input.name, 0, 0, {}])];
+    layers.push({ ...layer, name: named, inbound_nodes: calls });
+    const placed: Placed = {
+      name: named,
+      to: (next) => place(next, [placed]),
+      with: (other, next) => place(next, [placed, other]),
+    };
+    return placed;
+  };
+  const batch_input_shape = [null, ...inputShape];
+  const config = { name: 'image', batch_input_shape, dtype: 'float32', sparse: false };
+  const input = place({ class_name: 'InputLayer', config }, []);
+  const output = build(input);
+  const ends = { input_layers: [[input.name, 0, 0]], output_layers: [[output.name, 0, 0]] };
+  return layersModel('Model', { name, layers, ...ends });
+}
+
+function layersModel(class_name: string, config: Record<string, unknown>): Record<string, unknown> {
   return {
     format: 'layers-model',
     generatedBy: 'bitdial',
     convertedBy: null,
-    modelTopology: {
-      class_name: 'Sequential',
-      config: { name, layers: all },
-      keras_version: 'tfjs-layers 4.22.0',
-      backend: 'tensor_flow.js',
-    },
+    modelTopology: { class_name, config, keras_version: 'tfjs-layers 4.22.0', backend: 'tensor_flow.js' },
   };
 }
 
@@ -32,6 +65,7 @@ export function conv2d(
   size: number,
   padding: 'same' | 'valid',
   activation: string,
+  { stride = 1, bias = true }: { stride?: number; bias?: boolean } = {},
 ): LayerDocument {
   return {
     class_name: 'Conv2D',
@@ -39,14 +73,28 @@ export function conv2d(
       name,
       filters,
       kernel_size: [size, size],
-      strides: [1, 1],
+      strides: [stride, stride],
       padding,
       data_format: 'channels_last',
       dilation_rate: [1, 1],
       activation,
-      use_bias: true,
+      use_bias: bias,
     },
   };
+}
+
+/** Keras's ε is 1e-3; the moving averages follow faster than its 0.99, for short trainings. */
+export function batchNorm(name: string): LayerDocument {
+  const config = { name, axis: -1, momentum: 0.9, epsilon: 1e-5, center: true, scale: true };
+  return { class_name: 'BatchNormalization', config };
+}
+
+export function add(name: string): LayerDocument {
+  return { class_name: 'Add', config: { name } };
+}
+
+export function globalAvgPool(name: string): LayerDocument {
+  return { class_name: 'GlobalAveragePooling2D', config: { name, data_format: 'channels_last' } };
 }
 
 export function maxPool(name: string, size: number): LayerDocument {

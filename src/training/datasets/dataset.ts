@@ -15,8 +15,10 @@ export interface Examples {
 
 /** How an example may be varied in training without changing its class. */
 export interface Augmentation {
-  /** Pixels, either way, in either direction. */
+  /** Pixels, either way, in either direction: the crop of a padded image. */
   shift: number;
+  /** Whether an image and its mirror image (left to right) are of one class. */
+  flip: boolean;
 }
 
 export interface Dataset {

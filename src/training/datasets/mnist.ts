@@ -18,7 +18,7 @@ export async function mnist(folder: string = packageFolder()): Promise<Dataset> 
     inputShape: [SIDE, SIDE, 1],
     inputRange: range,
     labels: Array.from({ length: CLASSES }, (_, digit) => String(digit)),
-    augmentation: { shift: 2 },
+    augmentation: { shift: 2, flip: false },
     train: split(train, carved.train),
     validation: split(train, carved.validation),
     test: split(

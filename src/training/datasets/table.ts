@@ -1,9 +1,14 @@
+import { join, resolve } from 'node:path';
 import { ServiceError } from '../../errors.js';
+import { cifar10 } from './cifar10.js';
 import type { Dataset } from './dataset.js';
 import { mnist } from './mnist.js';
 
 /** The data sets that a training can name. */
-export const DATASETS: Record<string, () => Promise<Dataset>> = { mnist: () => mnist() };
+export const DATASETS: Record<string, () => Promise<Dataset>> = {
+  mnist: () => mnist(),
+  cifar10: () => cifar10(join(resolve(process.env.DATA_DIR ?? './data'), 'datasets', 'cifar10')),
+};
 
 /** ServiceError invalid_field for a name that is not known. */
 export function findDataset(name: string): () => Promise<Dataset> {
