@@ -4,6 +4,7 @@ import { dirname, join, sep } from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { registerWasmKernels } from './kernels/register.js';
+import { registerLibtensorflowKernels } from './libtensorflow/register.js';
 
 export type BackendName = 'tensorflow' | 'wasm';
 
@@ -57,6 +58,7 @@ async function loadTensorflow(): Promise<Backend> {
   require(entry);
   if (!(await tf.setBackend('tensorflow'))) throw new Error('the tensorflow backend did not start');
   await tf.ready();
+  registerLibtensorflowKernels();
   return { tf, name: 'tensorflow' };
 }
 

@@ -91,8 +91,9 @@ export function crossEntropy(
   smoothing = 0,
 ): { loss: tf.Scalar; dLogits: tf.Tensor2D } {
   const [batch, classes] = logits.shape;
-  const even = smoothing / classes;
-  const target = tf.oneHot(tf.tensor1d(labels, 'int32'), classes, 1 - smoothing + even, even, 'float32') as tf.Tensor2D;
+  // The wasm backend's one-hot takes whole numbers alone.
+  const oneHot = tf.cast(tf.oneHot(tf.tensor1d(labels, 'int32'), classes), 'float32');
+  const target = tf.add(tf.mul(oneHot, 1 - smoothing), smoothing / classes);
   const shifted = tf.sub(logits, tf.max(logits, 1, true));
   const logSum = tf.log(tf.sum(tf.exp(shifted), 1, true));
   const logProbabilities = tf.sub(shifted, logSum);

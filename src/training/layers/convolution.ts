@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Conv2dNode, DepthwiseConv2dNode, Pair } from '../../model/graph.js';
-import { channelSums, runKernel } from './arithmetic.js';
+import { channelSums } from '../../tensorflow/fused.js';
+import { runKernel } from './arithmetic.js';
 import type { Layer, LayerPass, Tensors } from './layer.js';
 
 type Kernel = tf.Tensor4D;

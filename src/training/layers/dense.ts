@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { DenseNode } from '../../model/graph.js';
-import { channelSums } from './arithmetic.js';
+import { channelSums } from '../../tensorflow/fused.js';
 import type { Layer } from './layer.js';
 
 export const dense: Layer<DenseNode> = (node, [x], { weights }) => {

@@ -1,6 +1,7 @@
 /** Layers without arithmetic of their own. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { AddNode, ConcatNode, DropoutNode, ReluNode, ReshapeNode, ZeroPadNode } from '../../model/graph.js';
+import { reluGrad } from '../../tensorflow/fused.js';
 import type { Layer } from './layer.js';
 
 export const relu: Layer<ReluNode> = (node, [x], _) => {
@@ -10,10 +11,10 @@ export const relu: Layer<ReluNode> = (node, [x], _) => {
   return {
     output,
     backward(dy) {
-      const open = tf.step(output);
+      const passed = reluGrad(dy, output);
       // Where the output is at its bound the gradient stops, as at 0.
-      const mask = maxValue === null ? open : tf.mul(open, tf.step(tf.sub(maxValue, output)));
-      return { inputs: [tf.mul(dy, mask)], weights: {} };
+      const below = maxValue === null ? passed : tf.mul(passed, tf.step(tf.sub(maxValue, output)));
+      return { inputs: [below], weights: {} };
     },
   };
 };

@@ -1,0 +1,85 @@
+/** libtensorflow has more operations than TF.js has kernels: these run them by name through tfjs-node's binding. */
+import * as tf from '@tensorflow/tfjs-core';
+import { BATCH_NORM_TRAINING, BATCH_NORM_TRAINING_GRAD, CHANNEL_SUMS, RELU_GRAD } from '../fused.js';
+
+interface OpAttribute {
+  name: string;
+  type: number;
+  value: unknown;
+}
+
+/** What of tfjs-node's backend is used here; the binding's constants name attribute types. */
+interface NodeBackend extends tf.KernelBackend {
+  binding: Record<'TF_ATTR_TYPE' | 'TF_ATTR_FLOAT' | 'TF_ATTR_STRING' | 'TF_ATTR_BOOL' | 'TF_FLOAT', number>;
+  executeMultipleOutputs(op: string, attributes: OpAttribute[], inputs: tf.Tensor[], outputs: number): tf.Tensor[];
+}
+
+type Inputs = Record<string, tf.Tensor>;
+type Run = (inputs: Inputs, epsilon: number, backend: NodeBackend) => tf.Tensor[];
+
+const KERNELS: Record<string, Run> = {
+  [BATCH_NORM_TRAINING]({ x, gamma, beta }, epsilon, backend) {
+    const none = tf.tensor1d([], 'float32');
+    const attributes = batchNormAttributes(backend, epsilon);
+    const inputs = [images(x), gamma, beta, none, none];
+    const [y, mean, unbiased, ...saved] = backend.executeMultipleOutputs('FusedBatchNormV3', attributes, inputs, 6);
+    const count = x.size / x.shape[x.rank - 1];
+    // The operation gives the variance for moving averages by Bessel's correction.
+    return [tf.reshape(y, x.shape), mean, tf.mul(unbiased, (count - 1) / count), ...saved];
+  },
+  [BATCH_NORM_TRAINING_GRAD]({ dy, x, gamma, saved0, saved1, saved2 }, epsilon, backend) {
+    const attributes = batchNormAttributes(backend, epsilon);
+    const inputs = [images(dy), images(x), gamma, saved0, saved1, saved2];
+    const [dx, dGamma, dBeta] = backend.executeMultipleOutputs('FusedBatchNormGradV3', attributes, inputs, 5);
+    return [tf.reshape(dx, x.shape), dGamma, dBeta];
+  },
+  [RELU_GRAD]: ({ dy, y }, _, backend) => backend.executeMultipleOutputs('ReluGrad', [type(backend, 'T')], [dy, y], 1),
+  [CHANNEL_SUMS]({ x }, _, backend) {
+    const attributes = [type(backend, 'T'), text(backend, 'data_format', 'NHWC')];
+    return backend.executeMultipleOutputs('BiasAddGrad', attributes, [x], 1);
+  },
+};
+
+let done = false;
+
+/** To be called once the backend is up. */
+export function registerLibtensorflowKernels(): void {
+  if (done) return;
+  done = true;
+  for (const [kernelName, run] of Object.entries(KERNELS)) {
+    tf.registerKernel({
+      kernelName,
+      backendName: 'tensorflow',
+      kernelFunc({ inputs, attrs, backend }) {
+        const { epsilon = 0 } = (attrs ?? {}) as { epsilon?: number };
+        return tf.tidy(() => run(inputs as Inputs, epsilon, backend as NodeBackend));
+      },
+    });
+  }
+}
+
+/** Batch norm's operation takes images: any other rank becomes a column of pixels. */
+function images(x: tf.Tensor): tf.Tensor {
+  if (x.rank === 4) return x;
+  const channels = x.shape[x.rank - 1];
+  return tf.reshape(x, [x.size / channels, 1, 1, channels]);
+}
+
+function batchNormAttributes(backend: NodeBackend, epsilon: number): OpAttribute[] {
+  const { TF_ATTR_FLOAT, TF_ATTR_BOOL } = backend.binding;
+  return [
+    type(backend, 'T'),
+    type(backend, 'U'),
+    { name: 'epsilon', type: TF_ATTR_FLOAT, value: epsilon },
+    text(backend, 'data_format', 'NHWC'),
+    { name: 'is_training', type: TF_ATTR_BOOL, value: true },
+  ];
+}
+
+function type({ binding }: NodeBackend, name: string): OpAttribute {
+  return { name, type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT };
+}
+
+function text({ binding }: NodeBackend, name: string, value: string): OpAttribute {
+  return { name, type: binding.TF_ATTR_STRING, value };
+}
