@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import '@tensorflow/tfjs-backend-cpu';
+import { runPlan } from '../../src/engine/reference.js';
+import { checkWeights } from '../../src/model/check.js';
+import { exportGraph } from '../../src/model/export.js';
+import type { Graph, Weights } from '../../src/model/graph.js';
+import { importGraph } from '../../src/model/import.js';
+import { buildPlan } from '../../src/quantize/build.js';
+import { foldGraph } from '../../src/quantize/fold-graph.js';
+import { findArchitecture } from '../../src/training/architectures/table.js';
+import { everyLayer, graphOf, normals, randomWeights } from '../training/nets.js';
+
+function logits(graph: Graph, weights: Weights, input: Float32Array, batch: number): Float32Array {
+  const shape = graph.nodes[0].shape as [number, number, number];
+  const source = {
+    input: { shape, range: [0, 1] as [number, number], resize: 'fill' as const },
+    ranges: {},
+    quantizer: { clip_rules: {}, minimum_bits: {} },
+  };
+  return runPlan(buildPlan(graph, weights, source, { weightBits: 32, activationBits: 32 }), input, batch);
+}
+
+test('a folded net has no batch norm that a layer could take in, and answers as before', () => {
+  const resnet = importGraph(findArchitecture('resnet-20')([16, 16, 3], 5));
+  for (const [graph, left] of [
+    [resnet, 0],
+    [graphOf(everyLayer()), 0],
+  ] as const) {
+    const weights = randomWeights(graph, 3);
+    const folded = foldGraph(graph, weights);
+    assert.equal(folded.graph.nodes.filter(({ op }) => op === 'batch_norm').length, left);
+    const again = importGraph(exportGraph(folded.graph));
+    assert.deepEqual(JSON.parse(JSON.stringify(again)), JSON.parse(JSON.stringify(folded.graph)));
+    checkWeights(again, folded.weights);
+    const input = normals(4, 2 * graph.nodes[0].shape.reduce((a, b) => a * b, 1));
+    const expected = logits(graph, weights, input, 2);
+    const actual = logits(again, folded.weights, input, 2);
+    const largest = Math.max(...expected.map(Math.abs));
+    for (const [i, wanted] of expected.entries()) {
+      assert.ok(Math.abs(actual[i] - wanted) <= 1e-5 * largest, `${actual[i]} for ${wanted}`);
+    }
+  }
+});
