@@ -8,7 +8,7 @@ import { ModelStore } from '../model/store.js';
 import type { BackendName } from '../tensorflow/backend.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
 import { DATASETS } from '../training/datasets/table.js';
-import type { TrainRequest } from '../training/request.js';
+import { REGULARIZER_KINDS, type TrainRequest } from '../training/request.js';
 import { startingPoint } from '../training/starting-point.js';
 import { train } from '../training/trainer.js';
 import { type Flag, numberFlag, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
@@ -38,10 +38,22 @@ const FLAGS: Record<string, Flag> = {
   },
   seed: { type: 'string', value: 'N', meaning: 'of first weights, order, augmentation and dropout' },
   limit: { type: 'string', value: 'N', meaning: 'at most so many training examples' },
-  regularizer: { type: 'string', value: 'kind', meaning: 'gradient-l1 or none' },
+  regularizer: {
+    type: 'string',
+    value: 'kind',
+    meaning: `none, or of ${REGULARIZER_KINDS.join(', ')}, with commas between`,
+  },
   'lambda-weights': { type: 'string', value: 'x', meaning: 'strength for the weights' },
   'lambda-activations': { type: 'string', value: 'x', meaning: 'strength for the activations' },
+  form: { type: 'string', value: 'name', meaning: 'of gradient-l1: finite-difference or sam' },
+  'sam-radius': { type: 'string', value: 'x', meaning: 'of sam: share of half a quantisation step' },
+  'sam-bits': { type: 'string', value: 'N', meaning: 'of sam: width of that step' },
+  'lambda-kurtosis': { type: 'string', value: 'x', meaning: 'strength of kurtosis' },
+  widths: { type: 'string', value: 'N,N', meaning: 'of any-width: what steps draw from; 32 is a float step' },
+  'qat-bits': { type: 'string', value: 'N', meaning: 'of qat: the one width' },
   'start-epoch': { type: 'string', value: 'N', meaning: 'first epoch in which the regulariser acts' },
+  'fold-batch-norm': { type: 'string', value: 'true', meaning: 'or false: train the net that serving quantises' },
+  'weight-averaging': { type: 'string', value: 'x', meaning: 'decay of the moving average that becomes the version' },
   backend: { type: 'string', value: 'name', meaning: 'auto, wasm or tensorflow; auto takes tensorflow where it loads' },
   out: { type: 'string', value: 'folder', meaning: 'models folder to write to; default models' },
   'allow-dirty': { type: 'boolean', meaning: 'train although files differ from the commit that is recorded' },
@@ -94,17 +106,36 @@ function requestOf(values: Values): TrainRequest {
     seed: numberFlag(values, 'seed'),
     limit: numberFlag(values, 'limit'),
     regularizer: defined({
-      kind: values.regularizer,
+      kind: kinds(values.regularizer),
       lambda_weights: numberFlag(values, 'lambda-weights'),
       lambda_activations: numberFlag(values, 'lambda-activations'),
+      form: values.form,
+      sam_radius: numberFlag(values, 'sam-radius'),
+      sam_bits: numberFlag(values, 'sam-bits'),
+      lambda_kurtosis: numberFlag(values, 'lambda-kurtosis'),
+      widths: typeof values.widths === 'string' ? values.widths.split(',').map(Number) : undefined,
+      qat_bits: numberFlag(values, 'qat-bits'),
       start_epoch: numberFlag(values, 'start-epoch'),
     }),
+    fold_batch_norm: booleanFlag(values, 'fold-batch-norm'),
+    weight_averaging: numberFlag(values, 'weight-averaging'),
   });
   try {
     return parseTrainRequest(body, { architectures: Object.keys(ARCHITECTURES), datasets: Object.keys(DATASETS) });
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
+}
+
+function kinds(value: string | boolean | undefined): unknown {
+  return typeof value === 'string' && value.includes(',') ? value.split(',') : value;
+}
+
+function booleanFlag(values: Values, name: string): boolean | undefined {
+  const value = values[name];
+  if (value === undefined) return undefined;
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw new UsageError(`--${name}: expected true or false, got ${JSON.stringify(value)}`);
 }
 
 function architecture(value: string | boolean | undefined): unknown {

@@ -1,13 +1,9 @@
 import { ServiceError } from '../errors.js';
 import { importGraph } from '../model/import.js';
 import { MODEL_NAME } from '../model/manifest-check.js';
-import {
-  type OptimizerRequest,
-  RECIPE_DEFAULTS,
-  type RegularizerRequest,
-  type TrainRequest,
-} from '../training/request.js';
+import { type OptimizerRequest, RECIPE_DEFAULTS, type TrainRequest } from '../training/request.js';
 import { Body, describe } from './body.js';
+import { parseRegularizer, REGULARIZER_DEFAULTS } from './regularizer-body.js';
 
 /** What the service knows, for the fields that name something; what is left out is not checked here. */
 export interface Known {
@@ -24,7 +20,7 @@ export const TRAIN_DEFAULTS = {
   batch_size: 64,
   learning_rate: 2e-3,
   ...RECIPE_DEFAULTS,
-  regularizer: { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 3e-3, start_epoch: 0 },
+  regularizer: REGULARIZER_DEFAULTS,
   seed: 1,
   publish: true,
 } as const;
@@ -41,13 +37,13 @@ const FIELDS = [
   'schedule',
   'label_smoothing',
   'regularizer',
+  'fold_batch_norm',
+  'weight_averaging',
   'seed',
   'limit',
   'publish',
 ] as const;
-const REGULARIZER_FIELDS = ['kind', 'lambda_weights', 'lambda_activations', 'start_epoch'] as const;
 const OPTIMIZER_FIELDS = ['kind', 'momentum', 'weight_decay'] as const;
-const REGULARIZERS = ['gradient-l1', 'none'] as const;
 
 export const SGD_MOMENTUM = 0.9;
 const MODEL_RULE = 'a name of 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit, without ..';
@@ -84,7 +80,9 @@ export function parseTrainRequest(body: unknown, known: Known = {}): TrainReques
     optimizer: optimizer(fields),
     schedule: fields.choice('schedule', TRAIN_DEFAULTS.schedule, ['cosine', 'one-cycle']),
     label_smoothing: fields.number('label_smoothing', TRAIN_DEFAULTS.label_smoothing, 0, 0.5),
-    regularizer: regularizer(fields, epochs),
+    regularizer: parseRegularizer(fields, epochs),
+    fold_batch_norm: fields.optional('fold_batch_norm', from !== null, boolean, 'true or false'),
+    weight_averaging: fields.number('weight_averaging', TRAIN_DEFAULTS.weight_averaging, 0, 0.99999),
     seed: fields.integer('seed', TRAIN_DEFAULTS.seed, 0, LARGEST_SEED),
     limit: fields.integer('limit', null, 1, LARGEST_LIMIT),
     publish: fields.optional('publish', TRAIN_DEFAULTS.publish, boolean, 'true or false'),
@@ -100,21 +98,6 @@ function optimizer(fields: Body): OptimizerRequest {
     kind,
     momentum: inner.number('momentum', momentum, 0, largest),
     weight_decay: inner.number('weight_decay', defaults.weight_decay, 0, 1),
-  };
-}
-
-function regularizer(fields: Body, epochs: number): Required<RegularizerRequest> {
-  const inner = fields.inner('regularizer', REGULARIZER_FIELDS);
-  const defaults = TRAIN_DEFAULTS.regularizer;
-  const kind = inner.choice('kind', defaults.kind, REGULARIZERS);
-  const off = kind === 'none';
-  // A strength for a regulariser that is switched off is a mistake of the caller's, so it is refused, not ignored.
-  const largest = off ? 0 : 1000;
-  return {
-    kind,
-    lambda_weights: inner.number('lambda_weights', off ? 0 : defaults.lambda_weights, 0, largest),
-    lambda_activations: inner.number('lambda_activations', off ? 0 : defaults.lambda_activations, 0, largest),
-    start_epoch: inner.integer('start_epoch', defaults.start_epoch, 0, epochs),
   };
 }
 

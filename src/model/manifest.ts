@@ -120,6 +120,8 @@ export interface TrainingRecord {
   optimizer?: Record<string, unknown>;
   schedule?: string;
   label_smoothing?: number;
+  fold_batch_norm?: boolean;
+  weight_averaging?: number;
   regularizer: Record<string, unknown>;
   /** `wasm`, `tensorflow` … */
   backend: string;

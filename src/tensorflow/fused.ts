@@ -13,6 +13,11 @@ export const RELU_GRAD = 'ReluGradient';
 /** Input x [..., c]: the sum over all axes but the last, [c]. */
 export const CHANNEL_SUMS = 'ChannelSums';
 
+/** Input x; attrs low, high, bits: the nearest of 2^bits equal steps from low to high. */
+export const FAKE_QUANTIZE = 'FakeQuantize';
+/** Inputs dy, x; attrs as {@link FAKE_QUANTIZE}: dy where low ≤ x ≤ high, and 0 elsewhere. */
+export const FAKE_QUANTIZE_GRAD = 'FakeQuantizeGradient';
+
 export interface BatchNormTraining {
   y: tf.Tensor;
   mean: tf.Tensor;
@@ -63,6 +68,31 @@ function composedBatchNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsi
 /** Gradient of ReLU, given its output. */
 export function reluGrad(dy: tf.Tensor, y: tf.Tensor): tf.Tensor {
   return has(RELU_GRAD) ? run(RELU_GRAD, { dy, y }, {})[0] : tf.mul(dy, tf.step(y));
+}
+
+/** Codes of a tensor, as x = scale·(q − zeroPoint), q of `bits` bits. */
+interface Codes {
+  bits: number;
+  scale: number;
+  zeroPoint: number;
+}
+
+function bounds({ bits, scale, zeroPoint }: Codes): { low: number; high: number; bits: number } {
+  return { low: scale * (0 - zeroPoint), high: scale * (2 ** bits - 1 - zeroPoint), bits };
+}
+
+/** Each element rounded to the nearest value that has a code. */
+export function fakeQuantize(x: tf.Tensor, codes: Codes): tf.Tensor {
+  const { low, high, bits } = bounds(codes);
+  if (has(FAKE_QUANTIZE)) return run(FAKE_QUANTIZE, { x }, { low, high, bits })[0];
+  return tf.mul(tf.round(tf.mul(tf.clipByValue(x, low, high), 1 / codes.scale)), codes.scale);
+}
+
+/** Gradient by the straight-through estimator: none where x was clipped. */
+export function fakeQuantizeGrad(dy: tf.Tensor, x: tf.Tensor, codes: Codes): tf.Tensor {
+  const { low, high, bits } = bounds(codes);
+  if (has(FAKE_QUANTIZE_GRAD)) return run(FAKE_QUANTIZE_GRAD, { dy, x }, { low, high, bits })[0];
+  return tf.mul(dy, tf.cast(tf.logicalAnd(tf.greaterEqual(x, low), tf.lessEqual(x, high)), 'float32'));
 }
 
 /** The sum over all axes but the last: [c]; composed, a product with a row of ones, which every backend does fast. */

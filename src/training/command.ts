@@ -1,8 +1,8 @@
-import type { TrainRequest } from './request.js';
+import { kindsOf, type RegularizerSettings, type TrainRequest } from './request.js';
 
 /** The `npm run train` command that asks for the same; a topology stands as the name of a file that holds it. */
 export function commandOf(request: TrainRequest): string {
-  const { regularizer, optimizer, limit, from, architecture } = request;
+  const { optimizer, limit, from, architecture } = request;
   const words = ['npm run train --', `--model ${request.model}`, `--dataset ${request.dataset}`];
   words.push(`--architecture ${typeof architecture === 'string' ? architecture : 'topology.json'}`);
   if (from !== null) words.push(`--from ${from}`);
@@ -16,10 +16,25 @@ export function commandOf(request: TrainRequest): string {
     `--seed ${request.seed}`,
   );
   if (limit !== null) words.push(`--limit ${limit}`);
-  words.push(`--regularizer ${regularizer.kind}`);
-  if (regularizer.kind !== 'none') {
-    words.push(`--lambda-weights ${regularizer.lambda_weights}`);
-    words.push(`--lambda-activations ${regularizer.lambda_activations}`, `--start-epoch ${regularizer.start_epoch}`);
-  }
+  words.push(...regularizerWords(request.regularizer));
+  if (request.fold_batch_norm !== (from !== null)) words.push(`--fold-batch-norm ${request.fold_batch_norm}`);
+  if (request.weight_averaging > 0) words.push(`--weight-averaging ${request.weight_averaging}`);
   return words.join(' ');
+}
+
+function regularizerWords(regularizer: RegularizerSettings): string[] {
+  const kinds = kindsOf(regularizer);
+  if (kinds.length === 0) return ['--regularizer none'];
+  const words = [`--regularizer ${kinds.join(',')}`];
+  if (kinds.includes('gradient-l1') && regularizer.form === 'sam') {
+    words.push(`--form sam --sam-radius ${regularizer.sam_radius} --sam-bits ${regularizer.sam_bits}`);
+  } else if (kinds.includes('gradient-l1')) {
+    words.push(`--lambda-weights ${regularizer.lambda_weights}`);
+    words.push(`--lambda-activations ${regularizer.lambda_activations}`);
+  }
+  if (kinds.includes('kurtosis')) words.push(`--lambda-kurtosis ${regularizer.lambda_kurtosis}`);
+  if (kinds.includes('any-width')) words.push(`--widths ${regularizer.widths.join(',')}`);
+  if (kinds.includes('qat')) words.push(`--qat-bits ${regularizer.qat_bits}`);
+  words.push(`--start-epoch ${regularizer.start_epoch}`);
+  return words;
 }

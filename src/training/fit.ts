@@ -2,15 +2,16 @@
 import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph, Weights } from '../model/graph.js';
+import { WeightAverage } from './averaging.js';
 import { augment } from './datasets/augmentation.js';
 import type { Dataset, Split } from './datasets/dataset.js';
 import type { Tensors } from './layers/layer.js';
-import { createOptimizer, type Optimizer, replace } from './optimizer.js';
+import { createOptimizer, replace } from './optimizer.js';
 import { forward } from './pass.js';
 import { Random } from './random.js';
-import { type Regularized, regularized, type StepGradients, type Strength, stepGradients } from './regularizer.js';
 import { TrainingCancelled, type TrainRequest } from './request.js';
 import { learningRate } from './schedule.js';
+import { type Step, StepRule } from './step.js';
 import { toTensors, toWeights } from './weights.js';
 
 export interface FitProgress {
@@ -36,7 +37,7 @@ export interface Fitted {
 }
 
 // Apart, so that the same seed never gives two purposes the same numbers.
-const STREAM = { shuffle: 1, augmentation: 2, dropout: 3 };
+const STREAM = { shuffle: 1, augmentation: 2, dropout: 3, precision: 4 };
 const VALIDATION_BATCH = 250;
 
 /** @throws TrainingCancelled; Error where the loss is no longer finite */
@@ -54,8 +55,10 @@ export async function fit(
   const perEpoch = Math.floor(examples / size);
   const steps = perEpoch * epochs;
   const weights = toTensors(start);
-  const net = regularized(graph);
-  const optimizer = createOptimizer(request.optimizer, net.kernels);
+  const rule = new StepRule(graph, request.regularizer);
+  const optimizer = createOptimizer(request.optimizer, rule.net.kernels);
+  const average = request.weight_averaging > 0 ? new WeightAverage(request.weight_averaging, weights) : null;
+  const result = average?.weights ?? weights;
   const history: Record<string, number>[] = [];
   const order = Uint32Array.from({ length: examples }, (_, i) => i);
   let accuracy: number | null = null;
@@ -63,7 +66,7 @@ export async function fit(
     for (let epoch = 0; epoch < epochs; epoch++) {
       new Random(seed, STREAM.shuffle, epoch).shuffle(order);
       const pixels = new Random(seed, STREAM.augmentation, epoch);
-      const strength = strengthIn(epoch, request);
+      const active = epoch >= request.regularizer.start_epoch;
       const means = new Means();
       for (let i = 0; i < perEpoch; i++) {
         if (hooks.isCancelled()) throw new TrainingCancelled();
@@ -74,44 +77,27 @@ export async function fit(
         const seeds = [seed, STREAM.dropout, step];
         const batch = { x, labels, seeds, smoothing: request.label_smoothing };
         const rate = learningRate(request.learning_rate, step, steps, request.schedule);
-        const result = update(net, weights, batch, strength, optimizer, rate);
-        x.dispose();
-        if (!Number.isFinite(result.loss)) throw diverged(result.loss, epoch, i);
-        means.add(result);
+        const taking = rule.gradients(weights, batch, step, [seed, STREAM.precision, step], active);
+        optimizer.apply(weights, taking.gradients, rate);
+        for (const [name, moved] of Object.entries(taking.moving)) replace(weights, name, moved);
+        average?.add(weights);
+        tf.dispose([taking.gradients, x]);
+        if (!Number.isFinite(taking.loss)) throw diverged(taking.loss, epoch, i);
+        means.add(taking);
         hooks.onStep({ epoch, step: step + 1, steps, loss: means.loss, accuracy });
         await setImmediate();
       }
-      accuracy = await floatAccuracy(graph, weights, dataset, dataset.validation, hooks);
+      accuracy = await floatAccuracy(graph, result, dataset, dataset.validation, hooks);
       history.push({ epoch, ...means.values(), validation_accuracy: accuracy });
       hooks.onStep({ epoch, step: (epoch + 1) * perEpoch, steps, loss: means.loss, accuracy });
     }
-    return { weights: toWeights(weights), examples, history };
+    return { weights: toWeights(result), examples, history };
   } finally {
+    rule.dispose();
     optimizer.dispose();
+    average?.dispose();
     tf.dispose(weights);
   }
-}
-
-function strengthIn(epoch: number, { regularizer }: TrainRequest): Strength {
-  const { kind, start_epoch, lambda_weights, lambda_activations } = regularizer;
-  if (kind === 'none' || epoch < start_epoch) return { lambdaWeights: 0, lambdaActivations: 0 };
-  return { lambdaWeights: lambda_weights, lambdaActivations: lambda_activations };
-}
-
-/** One step; leaves no tensors behind but the new weights. */
-function update(
-  net: Regularized,
-  weights: Tensors,
-  batch: Parameters<typeof stepGradients>[2],
-  strength: Strength,
-  optimizer: Optimizer,
-  rate: number,
-): StepGradients {
-  const result = stepGradients(net, weights, batch, strength);
-  optimizer.apply(weights, result.gradients, rate);
-  for (const [name, average] of Object.entries(result.moving)) replace(weights, name, average);
-  tf.dispose(result.gradients);
-  return result;
 }
 
 /** Share of a split that the float net classifies rightly. */
@@ -144,10 +130,12 @@ class Means {
   #regularized = 0;
   #normWeights = 0;
   #normActivations = 0;
+  #kurtosis: number | null = null;
 
-  add({ loss, normWeights, normActivations }: StepGradients): void {
+  add({ loss, normWeights, normActivations, kurtosis }: Step): void {
     this.#steps++;
     this.#loss += loss;
+    this.#kurtosis = kurtosis;
     if (normWeights === null || normActivations === null) return;
     this.#regularized++;
     this.#normWeights += normWeights;
@@ -159,12 +147,14 @@ class Means {
   }
 
   values(): Record<string, number> {
-    if (this.#regularized === 0) return { loss: this.loss };
-    return {
-      loss: this.loss,
-      norm_weights: this.#normWeights / this.#regularized,
-      norm_activations: this.#normActivations / this.#regularized,
-    };
+    const values: Record<string, number> = { loss: this.loss };
+    if (this.#regularized > 0) {
+      values.norm_weights = this.#normWeights / this.#regularized;
+      values.norm_activations = this.#normActivations / this.#regularized;
+    }
+    // Of the last step: it moves slowly.
+    if (this.#kurtosis !== null) values.kurtosis = this.#kurtosis;
+    return values;
   }
 }
 

@@ -1,6 +1,8 @@
 /** One batch through a graph: logits, loss, and the gradients of the loss for weights and for inner tensors. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph } from '../model/graph.js';
+import type { CodesParameters } from '../quantize/ranges.js';
+import { fakeQuantize, fakeQuantizeGrad } from '../tensorflow/fused.js';
 import type { LayerPass, PassContext, Tensors } from './layers/layer.js';
 import { applyLayer } from './layers/table.js';
 import { Random } from './random.js';
@@ -11,6 +13,15 @@ export interface ForwardOptions {
   seeds?: number[];
   /** By node name: added to the node's output. */
   offsets?: Tensors;
+  quantization?: Quantization;
+}
+
+/** How a pass computes with rounded numbers. */
+export interface Quantization {
+  /** By weight name: what stands in for the weight. Gradients are the weight's own. */
+  kernels: Tensors;
+  /** By node name: what the node's output is rounded to. */
+  activations: Map<string, CodesParameters>;
 }
 
 export interface Forward {
@@ -25,17 +36,28 @@ export interface Forward {
 
 /** Runs the graph. Call it inside `tf.tidy`: what it gives lives as long as that scope. */
 export function forward(graph: Graph, weights: Tensors, x: tf.Tensor, options: ForwardOptions): Forward {
-  const { training, seeds = [0], offsets = {} } = options;
-  const context: PassContext = { weights, training, random: new Random(...seeds), moving: {} };
+  const { training, seeds = [0], offsets = {}, quantization } = options;
+  const used = quantization === undefined ? weights : { ...weights, ...quantization.kernels };
+  const context: PassContext = { weights: used, training, random: new Random(...seeds), moving: {} };
   const outputs: Tensors = {};
   const passes = new Map<string, LayerPass>();
   for (const node of graph.nodes) {
     const inputs = node.op === 'input' ? [x] : node.inputs.map((name) => outputs[name]);
-    const pass = applyLayer(node, inputs, context);
+    const layer = applyLayer(node, inputs, context);
+    const codes = quantization?.activations.get(node.name);
+    const pass = codes === undefined ? layer : rounded(layer, codes);
     passes.set(node.name, pass);
     outputs[node.name] = node.name in offsets ? tf.add(pass.output, offsets[node.name]) : pass.output;
   }
   return { logits: outputs[graph.output] as tf.Tensor2D, outputs, moving: context.moving, passes };
+}
+
+/** A layer whose output is rounded to codes; the gradient passes where nothing was clipped. */
+function rounded(layer: LayerPass, codes: CodesParameters): LayerPass {
+  return {
+    output: fakeQuantize(layer.output, codes),
+    backward: (dy, needsInputs) => layer.backward(fakeQuantizeGrad(dy, layer.output, codes), needsInputs),
+  };
 }
 
 export interface Gradients {

@@ -23,7 +23,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Graph } from '../model/graph.js';
 import { activationTensors } from '../quantize/fuse.js';
 import type { Tensors } from './layers/layer.js';
-import { backward, crossEntropy, forward } from './pass.js';
+import { backward, crossEntropy, forward, type Quantization } from './pass.js';
 import { kernelNames } from './weights.js';
 
 /** Of a tensor's root mean square: how far an element may move. */
@@ -37,6 +37,8 @@ export interface Batch {
   seeds: number[];
   /** Share of the target that all classes have in equal parts; by default 0. */
   smoothing?: number;
+  /** Of a step through the fake-quantised net. */
+  quantization?: Quantization;
 }
 
 export interface Strength {
@@ -60,11 +62,14 @@ export interface StepGradients {
 export interface Regularized {
   graph: Graph;
   kernels: string[];
+  /** Kernels of depthwise convolutions: their last two axes are output channels. */
+  depthwise: ReadonlySet<string>;
   activations: string[];
 }
 
 export function regularized(graph: Graph): Regularized {
-  return { graph, kernels: kernelNames(graph), activations: activationTensors(graph) };
+  const depthwise = graph.nodes.flatMap((node) => (node.op === 'depthwise_conv2d' ? [node.kernel] : []));
+  return { graph, kernels: kernelNames(graph), depthwise: new Set(depthwise), activations: activationTensors(graph) };
 }
 
 /** ∇_w L of one batch; the caller disposes of the tensors. */
@@ -124,8 +129,16 @@ function commonEpsilon(rms: number[], lambdas: number[], radius: number): number
   return Math.min(...ratios);
 }
 
-function gradientsAt(net: Regularized, weights: Tensors, batch: Batch, offsets: Tensors, watch: readonly string[]) {
-  const run = forward(net.graph, weights, batch.x, { training: true, seeds: batch.seeds, offsets });
+/** Ordinary gradients of a batch, at activations that are offset. Call it inside `tf.tidy`. */
+export function gradientsAt(
+  net: Regularized,
+  weights: Tensors,
+  batch: Batch,
+  offsets: Tensors,
+  watch: readonly string[],
+) {
+  const { seeds, quantization } = batch;
+  const run = forward(net.graph, weights, batch.x, { training: true, seeds, offsets, quantization });
   const { loss, dLogits } = crossEntropy(run.logits, batch.labels, batch.smoothing);
   const { weights: gradients, activations } = backward(net.graph, run, dLogits, watch);
   return { loss, weights: gradients, activations, outputs: run.outputs, moving: run.moving };

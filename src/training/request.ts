@@ -2,14 +2,47 @@ import type { Graph, Weights } from '../model/graph.js';
 import type { NewVersion } from '../model/store.js';
 import type { ScheduleKind } from './schedule.js';
 
-export type RegularizerKind = 'none' | 'gradient-l1';
+export const REGULARIZER_KINDS = ['gradient-l1', 'kurtosis', 'any-width', 'qat'] as const;
+export type RegularizerKind = (typeof REGULARIZER_KINDS)[number];
 
-export interface RegularizerRequest {
-  kind: RegularizerKind;
-  lambda_weights?: number;
-  lambda_activations?: number;
+/** The means that make weights fit for quantisation. Settings of a kind that is not asked for are 0 or empty. */
+export interface RegularizerSettings {
+  kind: 'none' | RegularizerKind | RegularizerKind[];
+  /** Of gradient-l1, in the form finite-difference. */
+  lambda_weights: number;
+  lambda_activations: number;
+  /** Of gradient-l1: the derivative of the penalty, or the loss at the worst point of a box (sam). */
+  form: 'finite-difference' | 'sam';
+  /** Of sam: share of half a quantisation step at `sam_bits`. */
+  sam_radius: number;
+  sam_bits: number;
+  lambda_kurtosis: number;
+  /** Of any-width: weight widths that steps are drawn from; 32 is a float step. */
+  widths: number[];
+  qat_bits: number;
   /** First epoch (from 0) in which it acts. */
-  start_epoch?: number;
+  start_epoch: number;
+}
+
+/** As a client sends it: what is left out has a default. */
+export type RegularizerRequest = Partial<RegularizerSettings>;
+
+export const NO_REGULARIZER: RegularizerSettings = {
+  kind: 'none',
+  lambda_weights: 0,
+  lambda_activations: 0,
+  form: 'finite-difference',
+  sam_radius: 0,
+  sam_bits: 0,
+  lambda_kurtosis: 0,
+  widths: [],
+  qat_bits: 0,
+  start_epoch: 0,
+};
+
+export function kindsOf({ kind }: Pick<RegularizerSettings, 'kind'>): RegularizerKind[] {
+  if (kind === 'none') return [];
+  return Array.isArray(kind) ? kind : [kind];
 }
 
 export interface OptimizerRequest {
@@ -24,6 +57,8 @@ export const RECIPE_DEFAULTS = {
   optimizer: { kind: 'adam', momentum: 0, weight_decay: 0 },
   schedule: 'cosine',
   label_smoothing: 0,
+  fold_batch_norm: false,
+  weight_averaging: 0,
 } as const satisfies Partial<TrainRequest>;
 
 /** The body of `POST /admin/train` once checked and with every default filled in. */
@@ -41,7 +76,11 @@ export interface TrainRequest {
   schedule: ScheduleKind;
   /** Share of the target that all classes have in equal parts. */
   label_smoothing: number;
-  regularizer: Required<RegularizerRequest>;
+  regularizer: RegularizerSettings;
+  /** Train the net that serving quantises: batch norms folded into their layers. */
+  fold_batch_norm: boolean;
+  /** Decay of the moving average of the weights that is evaluated and published; 0: the weights themselves. */
+  weight_averaging: number;
   seed: number;
   /** At most so many training examples; null: all. */
   limit: number | null;

@@ -1,7 +1,9 @@
 /** What a training begins with: topology, graph and first weights, checked against the data set. */
 import { ServiceError } from '../errors.js';
+import { exportGraph } from '../model/export.js';
 import type { Graph, Weights } from '../model/graph.js';
 import { importGraph } from '../model/import.js';
+import { foldGraph } from '../quantize/fold-graph.js';
 import { findArchitecture } from './architectures/table.js';
 import type { Dataset } from './datasets/dataset.js';
 import type { StartingPoint, TrainRequest } from './request.js';
@@ -15,7 +17,8 @@ export interface Beginning {
 
 /** @throws ServiceError invalid_field where the net does not fit the data; those of the import */
 export function beginning(request: TrainRequest, dataset: Dataset, start?: StartingPoint): Beginning {
-  const { topology, graph, weights } = start ?? fromScratch(request, dataset);
+  const first = start ?? fromScratch(request, dataset);
+  const { topology, graph, weights } = request.fold_batch_norm ? folded(first) : first;
   const field = start ? 'from' : 'architecture';
   const input = graph.nodes.find((node) => node.name === graph.input)?.shape ?? [];
   expectShape(field, `input of data set ${dataset.name}`, dataset.inputShape, input);
@@ -27,6 +30,11 @@ export function beginning(request: TrainRequest, dataset: Dataset, start?: Start
     });
   }
   return { topology, graph, weights };
+}
+
+function folded({ graph, weights }: Beginning): Beginning {
+  const net = foldGraph(graph, weights);
+  return { ...net, topology: exportGraph(net.graph) };
 }
 
 function fromScratch(request: TrainRequest, dataset: Dataset): Beginning {

@@ -11,7 +11,7 @@ import { type Candidate, evaluateVersion } from './evaluate.js';
 import { type Fitted, fit } from './fit.js';
 import { ProgressReport } from './report.js';
 import type { StartingPoint, TrainingHooks, TrainingResult, TrainRequest } from './request.js';
-import { RECIPE_DEFAULTS, TrainingCancelled } from './request.js';
+import { NO_REGULARIZER, RECIPE_DEFAULTS, TrainingCancelled } from './request.js';
 import { beginning } from './start.js';
 import { checkRequest } from './validation.js';
 
@@ -44,7 +44,7 @@ export async function train(
   start?: StartingPoint,
   options: TrainingOptions = {},
 ): Promise<TrainingResult> {
-  const request = { ...RECIPE_DEFAULTS, ...asked };
+  const request = { ...RECIPE_DEFAULTS, ...asked, regularizer: { ...NO_REGULARIZER, ...asked.regularizer } };
   checkRequest(request);
   const began = performance.now();
   const dataset = await findDataset(request.dataset)();
@@ -119,7 +119,7 @@ function record(
   options: TrainingOptions,
 ): TrainingRecord {
   const { seed, architecture, dataset, epochs, batch_size, learning_rate, regularizer } = request;
-  const { optimizer, schedule, label_smoothing } = request;
+  const { optimizer, schedule, label_smoothing, fold_batch_norm, weight_averaging } = request;
   return {
     command: options.command ?? commandOf(request),
     commit: options.commit ?? null,
@@ -133,6 +133,8 @@ function record(
     optimizer: { ...optimizer },
     schedule,
     label_smoothing,
+    fold_batch_norm,
+    weight_averaging,
     regularizer: { ...regularizer },
     backend,
     duration_s: Math.round(duration * 10) / 10,

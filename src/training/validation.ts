@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.js';
-import type { TrainRequest } from './request.js';
+import { kindsOf, REGULARIZER_KINDS, type TrainRequest } from './request.js';
 
 /**
  * The numbers of a request, checked again where they are used: a job may be older than the service that runs it. Names
@@ -22,6 +22,9 @@ export function checkRequest(request: TrainRequest): void {
     ['limit', limit ?? 1, whole(1), 'a whole number from 1, or null'],
     ['regularizer.lambda_weights', regularizer.lambda_weights, notNegative, 'a number from 0'],
     ['regularizer.lambda_activations', regularizer.lambda_activations, notNegative, 'a number from 0'],
+    ['regularizer.lambda_kurtosis', regularizer.lambda_kurtosis, notNegative, 'a number from 0'],
+    ['regularizer.sam_radius', regularizer.sam_radius, notNegative, 'a number from 0'],
+    ['weight_averaging', request.weight_averaging, (n) => notNegative(n) && n < 1, 'a number from 0 and below 1'],
     ['regularizer.start_epoch', regularizer.start_epoch, whole(0), 'a whole number from 0'],
   ];
   for (const [field, actual, holds, expected] of rules) {
@@ -33,8 +36,10 @@ export function checkRequest(request: TrainRequest): void {
       });
     }
   }
-  if (regularizer.kind !== 'none' && regularizer.kind !== 'gradient-l1') {
-    throw new ServiceError('invalid_field', `regularizer.kind: expected none or gradient-l1, got ${regularizer.kind}`, {
+  for (const kind of kindsOf(regularizer)) {
+    if (REGULARIZER_KINDS.includes(kind)) continue;
+    const expected = `none, or of ${REGULARIZER_KINDS.join(', ')}`;
+    throw new ServiceError('invalid_field', `regularizer.kind: expected ${expected}, got ${kind}`, {
       field: 'regularizer.kind',
     });
   }

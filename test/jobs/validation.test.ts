@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ServiceError } from '../../src/errors.js';
 import { parseTrainRequest, TRAIN_DEFAULTS } from '../../src/jobs/validation.js';
+import { NO_REGULARIZER } from '../../src/training/request.js';
 
 const topology = {
   modelTopology: {
@@ -41,12 +42,14 @@ describe('the body of a training request', () => {
       schedule: 'cosine',
       label_smoothing: 0,
       regularizer: { ...TRAIN_DEFAULTS.regularizer },
+      fold_batch_norm: false,
+      weight_averaging: 0,
       seed: 1,
       limit: null,
       publish: true,
     });
     const none = parseTrainRequest({ model: 'net', regularizer: { kind: 'none' } });
-    assert.deepEqual(none.regularizer, { kind: 'none', lambda_weights: 0, lambda_activations: 0, start_epoch: 0 });
+    assert.deepEqual(none.regularizer, NO_REGULARIZER);
     const part = parseTrainRequest({ model: 'net', regularizer: { lambda_weights: 0.5 } });
     assert.deepEqual(part.regularizer, { ...TRAIN_DEFAULTS.regularizer, lambda_weights: 0.5 });
   });
@@ -63,7 +66,20 @@ describe('the body of a training request', () => {
       optimizer: { kind: 'sgd', momentum: 0.5, weight_decay: 5e-4 },
       schedule: 'one-cycle',
       label_smoothing: 0.1,
-      regularizer: { kind: 'gradient-l1', lambda_weights: 0, lambda_activations: 3.5, start_epoch: 2 },
+      regularizer: {
+        kind: ['gradient-l1', 'kurtosis', 'any-width'],
+        lambda_weights: 0,
+        lambda_activations: 3.5,
+        form: 'finite-difference',
+        sam_radius: 0,
+        sam_bits: 0,
+        lambda_kurtosis: 0.5,
+        widths: [2, 8, 32],
+        qat_bits: 0,
+        start_epoch: 2,
+      },
+      fold_batch_norm: true,
+      weight_averaging: 0.99,
       seed: 0,
       limit: 1,
       publish: false,
@@ -102,7 +118,13 @@ describe('the body of a training request', () => {
     ),
     ...(
       [
-        ['kind', ['l2', '', null, 1, {}]],
+        ['kind', ['l2', '', null, 1, {}, [], ['none'], ['qat', 'qat'], ['any-width', 'qat'], [['qat']]]],
+        ['form', ['l2', null, 1]],
+        ['sam_radius', [0.5, -1, null]],
+        ['sam_bits', [4, '4']],
+        ['lambda_kurtosis', [1, -1, null]],
+        ['widths', [[4], 4, null, '4']],
+        ['qat_bits', [4, 1, '4', null]],
         ['lambda_weights', [-1, '0', null, Number.NaN, Number.POSITIVE_INFINITY, 1e9]],
         ['lambda_activations', [-1, '0', null, Number.NaN, 1e9]],
         ['start_epoch', [-1, 0.5, 6, '0', null]],
@@ -115,6 +137,28 @@ describe('the body of a training request', () => {
       ]),
     ),
     ['invalid_field', 'regularizer.lambda_weights', { model: 'net', regularizer: { kind: 'none', lambda_weights: 1 } }],
+    ...(
+      [
+        ['form', { kind: 'kurtosis', form: 'sam' }],
+        ['lambda_weights', { form: 'sam', lambda_weights: 1 }],
+        ['sam_bits', { form: 'sam', sam_bits: 9 }],
+        ['widths', { kind: 'any-width', widths: [] }],
+        ['widths', { kind: 'any-width', widths: [4, 4] }],
+        ['widths', { kind: 'any-width', widths: [4, 16] }],
+        ['qat_bits', { kind: 'qat', qat_bits: 1 }],
+        ['lambda_kurtosis', { kind: 'qat', lambda_kurtosis: 1 }],
+      ] as [string, object][]
+    ).map(([field, regularizer]): [string, string, unknown] => [
+      'invalid_field',
+      `regularizer.${field}`,
+      { model: 'net', regularizer },
+    ]),
+    ['invalid_field', 'optimizer.momentum', { model: 'net', optimizer: { kind: 'adam', momentum: 0.9 } }],
+    ['invalid_field', 'optimizer.kind', { model: 'net', optimizer: { kind: 'rmsprop' } }],
+    ['invalid_field', 'schedule', { model: 'net', schedule: 'step' }],
+    ['invalid_field', 'label_smoothing', { model: 'net', label_smoothing: 0.6 }],
+    ['invalid_field', 'weight_averaging', { model: 'net', weight_averaging: 1 }],
+    ['invalid_field', 'fold_batch_norm', { model: 'net', fold_batch_norm: 'yes' }],
     ['invalid_field', 'architecture', { model: 'net', from: 'current', architecture: 'lenet' }],
     ['missing_field', 'model', {}],
     ['missing_field', 'model', { epochs: 3 }],

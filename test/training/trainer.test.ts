@@ -6,6 +6,7 @@ import { importGraph } from '../../src/model/import.js';
 import { precisionKey, STANDARD_PRECISIONS } from '../../src/quantize/precision.js';
 import { lenet } from '../../src/training/architectures/lenet.js';
 import {
+  NO_REGULARIZER,
   RECIPE_DEFAULTS,
   TrainingCancelled,
   type TrainingProgress,
@@ -23,7 +24,13 @@ const REQUEST: TrainRequest = {
   batch_size: 32,
   learning_rate: 2e-3,
   ...RECIPE_DEFAULTS,
-  regularizer: { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 1e-3, start_epoch: 0 },
+  regularizer: {
+    ...NO_REGULARIZER,
+    kind: 'gradient-l1',
+    lambda_weights: 1e-3,
+    lambda_activations: 1e-3,
+    start_epoch: 0,
+  },
   seed: 1,
   limit: 256,
   publish: true,

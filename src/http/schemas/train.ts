@@ -4,29 +4,12 @@ import { ServiceError } from '../../errors.js';
 import { SGD_MOMENTUM, TRAIN_DEFAULTS } from '../../jobs/validation.js';
 import { AnyObject, ModelName, nullable, strictObject } from './common.js';
 import { trainAnswers } from './jobs.js';
+import { Regularizer } from './regularizer.js';
 import { example, problems } from './responses.js';
 
-const { regularizer, optimizer } = TRAIN_DEFAULTS;
+const { optimizer, regularizer } = TRAIN_DEFAULTS;
+const { kind, lambda_weights, lambda_activations } = regularizer;
 const optional = Type.Optional;
-
-const Regularizer = strictObject(
-  {
-    kind: optional(
-      Type.Unsafe({
-        type: 'string',
-        enum: ['gradient-l1', 'none'],
-        default: regularizer.kind,
-        description: 'gradient-l1: Alizadeh et al., ICLR 2020',
-      }),
-    ),
-    lambda_weights: optional(Type.Number({ minimum: 0, default: regularizer.lambda_weights })),
-    lambda_activations: optional(Type.Number({ minimum: 0, default: regularizer.lambda_activations })),
-    start_epoch: optional(
-      Type.Integer({ minimum: 0, default: regularizer.start_epoch, description: 'First epoch in which it acts' }),
-    ),
-  },
-  { description: 'L = CE + λw·‖∇_w CE‖₁ + λy·Σ‖∇_y CE‖₁' },
-);
 
 const Optimizer = strictObject({
   kind: optional(Type.Unsafe({ type: 'string', enum: ['adam', 'sgd'], default: optimizer.kind })),
@@ -85,13 +68,37 @@ export const TrainBody = strictObject(
       }),
     ),
     regularizer: optional(Regularizer),
+    fold_batch_norm: optional(
+      Type.Boolean({
+        description:
+          'Train the net that serving quantises, its batch norms folded into their layers; by default where `from` is given',
+      }),
+    ),
+    weight_averaging: optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 0.99999,
+        default: TRAIN_DEFAULTS.weight_averaging,
+        description: 'Decay of the moving average of the weights that is published; 0: the weights themselves',
+      }),
+    ),
     seed: optional(Type.Integer({ minimum: 0, default: TRAIN_DEFAULTS.seed })),
     limit: optional(nullable(Type.Integer({ minimum: 1, description: 'At most so many training examples' }))),
     publish: optional(
       Type.Boolean({ default: TRAIN_DEFAULTS.publish, description: 'Whether the result becomes the current version' }),
     ),
   },
-  { examples: [{ model: 'mnist-lenet', architecture: 'lenet', dataset: 'mnist', epochs: 5, regularizer }] },
+  {
+    examples: [
+      {
+        model: 'mnist-lenet',
+        architecture: 'lenet',
+        dataset: 'mnist',
+        epochs: 5,
+        regularizer: { kind, lambda_weights, lambda_activations },
+      },
+    ],
+  },
 );
 
 export const TrainHeaders = Type.Object({

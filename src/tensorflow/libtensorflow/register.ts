@@ -1,6 +1,13 @@
 /** libtensorflow has more operations than TF.js has kernels: these run them by name through tfjs-node's binding. */
 import * as tf from '@tensorflow/tfjs-core';
-import { BATCH_NORM_TRAINING, BATCH_NORM_TRAINING_GRAD, CHANNEL_SUMS, RELU_GRAD } from '../fused.js';
+import {
+  BATCH_NORM_TRAINING,
+  BATCH_NORM_TRAINING_GRAD,
+  CHANNEL_SUMS,
+  FAKE_QUANTIZE,
+  FAKE_QUANTIZE_GRAD,
+  RELU_GRAD,
+} from '../fused.js';
 
 interface OpAttribute {
   name: string;
@@ -10,15 +17,19 @@ interface OpAttribute {
 
 /** What of tfjs-node's backend is used here; the binding's constants name attribute types. */
 interface NodeBackend extends tf.KernelBackend {
-  binding: Record<'TF_ATTR_TYPE' | 'TF_ATTR_FLOAT' | 'TF_ATTR_STRING' | 'TF_ATTR_BOOL' | 'TF_FLOAT', number>;
+  binding: Record<
+    'TF_ATTR_TYPE' | 'TF_ATTR_INT' | 'TF_ATTR_FLOAT' | 'TF_ATTR_STRING' | 'TF_ATTR_BOOL' | 'TF_FLOAT',
+    number
+  >;
   executeMultipleOutputs(op: string, attributes: OpAttribute[], inputs: tf.Tensor[], outputs: number): tf.Tensor[];
 }
 
 type Inputs = Record<string, tf.Tensor>;
-type Run = (inputs: Inputs, epsilon: number, backend: NodeBackend) => tf.Tensor[];
+type Attributes = Record<string, number>;
+type Run = (inputs: Inputs, attributes: Attributes, backend: NodeBackend) => tf.Tensor[];
 
 const KERNELS: Record<string, Run> = {
-  [BATCH_NORM_TRAINING]({ x, gamma, beta }, epsilon, backend) {
+  [BATCH_NORM_TRAINING]({ x, gamma, beta }, { epsilon }, backend) {
     const none = tf.tensor1d([], 'float32');
     const attributes = batchNormAttributes(backend, epsilon);
     const inputs = [images(x), gamma, beta, none, none];
@@ -27,7 +38,7 @@ const KERNELS: Record<string, Run> = {
     // The operation gives the variance for moving averages by Bessel's correction.
     return [tf.reshape(y, x.shape), mean, tf.mul(unbiased, (count - 1) / count), ...saved];
   },
-  [BATCH_NORM_TRAINING_GRAD]({ dy, x, gamma, saved0, saved1, saved2 }, epsilon, backend) {
+  [BATCH_NORM_TRAINING_GRAD]({ dy, x, gamma, saved0, saved1, saved2 }, { epsilon }, backend) {
     const attributes = batchNormAttributes(backend, epsilon);
     const inputs = [images(dy), images(x), gamma, saved0, saved1, saved2];
     const [dx, dGamma, dBeta] = backend.executeMultipleOutputs('FusedBatchNormGradV3', attributes, inputs, 5);
@@ -38,6 +49,10 @@ const KERNELS: Record<string, Run> = {
     const attributes = [type(backend, 'T'), text(backend, 'data_format', 'NHWC')];
     return backend.executeMultipleOutputs('BiasAddGrad', attributes, [x], 1);
   },
+  [FAKE_QUANTIZE]: ({ x }, attributes, backend) =>
+    backend.executeMultipleOutputs('FakeQuantWithMinMaxArgs', range(backend, attributes), [x], 1),
+  [FAKE_QUANTIZE_GRAD]: ({ dy, x }, attributes, backend) =>
+    backend.executeMultipleOutputs('FakeQuantWithMinMaxArgsGradient', range(backend, attributes), [dy, x], 1),
 };
 
 let done = false;
@@ -51,8 +66,7 @@ export function registerLibtensorflowKernels(): void {
       kernelName,
       backendName: 'tensorflow',
       kernelFunc({ inputs, attrs, backend }) {
-        const { epsilon = 0 } = (attrs ?? {}) as { epsilon?: number };
-        return tf.tidy(() => run(inputs as Inputs, epsilon, backend as NodeBackend));
+        return tf.tidy(() => run(inputs as Inputs, (attrs ?? {}) as unknown as Attributes, backend as NodeBackend));
       },
     });
   }
@@ -73,6 +87,15 @@ function batchNormAttributes(backend: NodeBackend, epsilon: number): OpAttribute
     { name: 'epsilon', type: TF_ATTR_FLOAT, value: epsilon },
     text(backend, 'data_format', 'NHWC'),
     { name: 'is_training', type: TF_ATTR_BOOL, value: true },
+  ];
+}
+
+function range({ binding }: NodeBackend, { low, high, bits }: Attributes): OpAttribute[] {
+  return [
+    { name: 'min', type: binding.TF_ATTR_FLOAT, value: low },
+    { name: 'max', type: binding.TF_ATTR_FLOAT, value: high },
+    { name: 'num_bits', type: binding.TF_ATTR_INT, value: bits },
+    { name: 'narrow_range', type: binding.TF_ATTR_BOOL, value: false },
   ];
 }
 
