@@ -1,7 +1,13 @@
 import { ServiceError } from '../errors.js';
 import { importGraph } from '../model/import.js';
 import { MODEL_NAME } from '../model/manifest-check.js';
-import { type OptimizerRequest, RECIPE_DEFAULTS, type TrainRequest } from '../training/request.js';
+import {
+  LARGEST_WIDTH,
+  LEAST_WIDTH,
+  type OptimizerRequest,
+  RECIPE_DEFAULTS,
+  type TrainRequest,
+} from '../training/request.js';
 import { Body, describe } from './body.js';
 import { parseRegularizer, REGULARIZER_DEFAULTS } from './regularizer-body.js';
 
@@ -28,6 +34,7 @@ export const TRAIN_DEFAULTS = {
 const FIELDS = [
   'model',
   'architecture',
+  'width',
   'dataset',
   'from',
   'epochs',
@@ -72,6 +79,7 @@ export function parseTrainRequest(body: unknown, known: Known = {}): TrainReques
   return {
     model,
     architecture: architecture(fields, known.architectures),
+    width: width(fields, from),
     dataset: named(fields, 'dataset', TRAIN_DEFAULTS.dataset, known.datasets),
     from,
     epochs,
@@ -87,6 +95,14 @@ export function parseTrainRequest(body: unknown, known: Known = {}): TrainReques
     limit: fields.integer('limit', null, 1, LARGEST_LIMIT),
     publish: fields.optional('publish', TRAIN_DEFAULTS.publish, boolean, 'true or false'),
   };
+}
+
+function width(fields: Body, from: TrainRequest['from']): number {
+  const topology = typeof fields.get('architecture') === 'object';
+  if (fields.has('width') && fields.get('width') !== 1 && (from !== null || topology)) {
+    throw fields.error('width', `nothing beside ${topology ? 'a topology' : 'from'}, which has its own channels`);
+  }
+  return fields.number('width', TRAIN_DEFAULTS.width, LEAST_WIDTH, LARGEST_WIDTH);
 }
 
 function optimizer(fields: Body): OptimizerRequest {

@@ -111,6 +111,8 @@ export interface TrainingRecord {
   commit: string | null;
   seed: number;
   architecture: string;
+  /** Factor on its channels; absent in older versions, which had 1. */
+  width?: number;
   dataset: string;
   examples: number;
   epochs: number;

@@ -5,6 +5,7 @@ export function commandOf(request: TrainRequest): string {
   const { optimizer, limit, from, architecture } = request;
   const words = ['npm run train --', `--model ${request.model}`, `--dataset ${request.dataset}`];
   words.push(`--architecture ${typeof architecture === 'string' ? architecture : 'topology.json'}`);
+  if (request.width !== 1) words.push(`--width ${request.width}`);
   if (from !== null) words.push(`--from ${from}`);
   words.push(`--epochs ${request.epochs}`, `--batch-size ${request.batch_size}`);
   words.push(`--learning-rate ${request.learning_rate}`);

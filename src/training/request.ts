@@ -59,13 +59,20 @@ export const RECIPE_DEFAULTS = {
   label_smoothing: 0,
   fold_batch_norm: false,
   weight_averaging: 0,
+  width: 1,
 } as const satisfies Partial<TrainRequest>;
+
+/** Bounds of the width multiplier. */
+export const LEAST_WIDTH = 0.25;
+export const LARGEST_WIDTH = 4;
 
 /** The body of `POST /admin/train` once checked and with every default filled in. */
 export interface TrainRequest {
   model: string;
   /** Built-in name, or a TF.js Layers topology. */
   architecture: string | Record<string, unknown>;
+  /** Factor on the channels of a built-in architecture; 1 beside `from` and beside a topology. */
+  width: number;
   dataset: string;
   /** `current`, a version number, or null: from scratch. */
   from: 'current' | number | null;

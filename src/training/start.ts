@@ -4,7 +4,7 @@ import { exportGraph } from '../model/export.js';
 import type { Graph, Weights } from '../model/graph.js';
 import { importGraph } from '../model/import.js';
 import { foldGraph } from '../quantize/fold-graph.js';
-import { findArchitecture } from './architectures/table.js';
+import { builtIn } from './architectures/table.js';
 import type { Dataset } from './datasets/dataset.js';
 import type { StartingPoint, TrainRequest } from './request.js';
 import { initialWeights, kernelNames } from './weights.js';
@@ -38,10 +38,10 @@ function folded({ graph, weights }: Beginning): Beginning {
 }
 
 function fromScratch(request: TrainRequest, dataset: Dataset): Beginning {
-  const { architecture, seed } = request;
+  const { architecture, width, seed } = request;
   const topology =
     typeof architecture === 'string'
-      ? findArchitecture(architecture)(dataset.inputShape, dataset.labels.length)
+      ? builtIn(architecture, dataset.inputShape, dataset.labels.length, width)
       : withoutWeights(architecture);
   const graph = importGraph(topology);
   return { topology, graph, weights: initialWeights(graph, seed) };

@@ -119,12 +119,13 @@ function record(
   options: TrainingOptions,
 ): TrainingRecord {
   const { seed, architecture, dataset, epochs, batch_size, learning_rate, regularizer } = request;
-  const { optimizer, schedule, label_smoothing, fold_batch_norm, weight_averaging } = request;
+  const { optimizer, schedule, label_smoothing, fold_batch_norm, weight_averaging, width } = request;
   return {
     command: options.command ?? commandOf(request),
     commit: options.commit ?? null,
     seed,
     architecture: typeof architecture === 'string' ? architecture : 'topology',
+    width,
     dataset,
     examples: fitted.examples,
     epochs,

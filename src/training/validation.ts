@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.js';
-import { kindsOf, REGULARIZER_KINDS, type TrainRequest } from './request.js';
+import { kindsOf, LARGEST_WIDTH, LEAST_WIDTH, REGULARIZER_KINDS, type TrainRequest } from './request.js';
 
 /**
  * The numbers of a request, checked again where they are used: a job may be older than the service that runs it. Names
@@ -12,6 +12,12 @@ export function checkRequest(request: TrainRequest): void {
   const positive = (n: number) => Number.isFinite(n) && n > 0;
   const notNegative = (n: number) => Number.isFinite(n) && n >= 0;
   const rules: [string, number, (n: number) => boolean, string][] = [
+    [
+      'width',
+      request.width,
+      (n) => n >= LEAST_WIDTH && n <= LARGEST_WIDTH,
+      `a number from ${LEAST_WIDTH} to ${LARGEST_WIDTH}`,
+    ],
     ['epochs', request.epochs, whole(1), 'a whole number from 1'],
     ['batch_size', request.batch_size, whole(1), 'a whole number from 1'],
     ['learning_rate', request.learning_rate, positive, 'a number above 0'],

@@ -33,6 +33,7 @@ describe('the body of a training request', () => {
     assert.deepEqual(parseTrainRequest({ model: 'net' }), {
       model: 'net',
       architecture: 'lenet',
+      width: 1,
       dataset: 'mnist',
       from: null,
       epochs: 5,
@@ -58,6 +59,7 @@ describe('the body of a training request', () => {
     const body = {
       model: 'a.b_c-1',
       architecture: 'lenet',
+      width: 0.25,
       dataset: 'mnist',
       from: null,
       epochs: 1000,
@@ -89,6 +91,8 @@ describe('the body of a training request', () => {
     assert.equal(parseTrainRequest({ model: 'net', from: 'current' }).from, 'current');
     assert.equal(parseTrainRequest({ model: 'net', from: 3 }, { models: ['net'] }).from, 3);
     assert.deepEqual(parseTrainRequest({ model: 'net', architecture: topology }).architecture, topology);
+    const custom = parseTrainRequest({ model: 'net', architecture: topology });
+    assert.deepEqual(parseTrainRequest(custom), custom);
     assert.equal(parseTrainRequest({ model: 'x'.repeat(64) }).model.length, 64);
   });
 
@@ -103,6 +107,7 @@ describe('the body of a training request', () => {
           'architecture',
           ['', 'resnet', 5, null, [], ['lenet'], true, 'constructor', { modelTopology: 'x'.repeat(1 << 20) }],
         ],
+        ['width', [0, 0.24, 4.01, '1', null, Number.NaN, Number.POSITIVE_INFINITY, {}]],
         ['dataset', ['', 'cifar', 1, null, {}, '__proto__']],
         ['from', ['newest', 0, -1, 1.5, '1', true, {}, 2 ** 60]],
         ['epochs', [0, -1, 1.5, 1001, '5', null, true, Number.NaN, Number.POSITIVE_INFINITY, [5]]],
@@ -160,6 +165,8 @@ describe('the body of a training request', () => {
     ['invalid_field', 'weight_averaging', { model: 'net', weight_averaging: 1 }],
     ['invalid_field', 'fold_batch_norm', { model: 'net', fold_batch_norm: 'yes' }],
     ['invalid_field', 'architecture', { model: 'net', from: 'current', architecture: 'lenet' }],
+    ['invalid_field', 'width', { model: 'net', from: 'current', width: 2 }],
+    ['invalid_field', 'width', { model: 'net', architecture: topology, width: 0.5 }],
     ['missing_field', 'model', {}],
     ['missing_field', 'model', { epochs: 3 }],
     ['unknown_field', 'epoch', { model: 'net', epoch: 3 }],

@@ -8,7 +8,7 @@ import type { Graph, Weights } from '../../src/model/graph.js';
 import { importGraph } from '../../src/model/import.js';
 import { buildPlan } from '../../src/quantize/build.js';
 import { foldGraph } from '../../src/quantize/fold-graph.js';
-import { findArchitecture } from '../../src/training/architectures/table.js';
+import { builtIn } from '../../src/training/architectures/table.js';
 import { everyLayer, graphOf, normals, randomWeights } from '../training/nets.js';
 
 function logits(graph: Graph, weights: Weights, input: Float32Array, batch: number): Float32Array {
@@ -22,7 +22,7 @@ function logits(graph: Graph, weights: Weights, input: Float32Array, batch: numb
 }
 
 test('a folded net has no batch norm that a layer could take in, and answers as before', () => {
-  const resnet = importGraph(findArchitecture('resnet-20')([16, 16, 3], 5));
+  const resnet = importGraph(builtIn('resnet-20', [16, 16, 3], 5, 1));
   for (const [graph, left] of [
     [resnet, 0],
     [graphOf(everyLayer()), 0],

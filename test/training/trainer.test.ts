@@ -187,6 +187,7 @@ test('requests that cannot be met are refused with the field', async () => {
     [{ dataset: 'imagenet' }, 'dataset'],
     [{ architecture: 'alexnet' }, 'architecture'],
     [{ architecture: 'toString' }, 'architecture'],
+    [{ width: 0 }, 'width'],
     [{ epochs: 0 }, 'epochs'],
     [{ epochs: 1.5 }, 'epochs'],
     [{ batch_size: 0 }, 'batch_size'],

@@ -2,6 +2,7 @@
 import Type from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { SGD_MOMENTUM, TRAIN_DEFAULTS } from '../../jobs/validation.js';
+import { LARGEST_WIDTH, LEAST_WIDTH } from '../../training/request.js';
 import { AnyObject, ModelName, nullable, strictObject } from './common.js';
 import { trainAnswers } from './jobs.js';
 import { Regularizer } from './regularizer.js';
@@ -38,6 +39,15 @@ export const TrainBody = strictObject(
       Type.Union([Type.String(), AnyObject('TF.js Layers topology')], {
         default: TRAIN_DEFAULTS.architecture,
         description: 'Built-in name, or the topology of a TF.js Layers model; not together with `from`',
+      }),
+    ),
+    width: optional(
+      Type.Number({
+        minimum: LEAST_WIDTH,
+        maximum: LARGEST_WIDTH,
+        default: TRAIN_DEFAULTS.width,
+        description:
+          'Factor on the channels of a built-in architecture, rounded to multiples of 4; not together with `from` or a topology',
       }),
     ),
     dataset: optional(Type.String({ default: TRAIN_DEFAULTS.dataset, description: 'Name of a data set' })),

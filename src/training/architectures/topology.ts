@@ -5,6 +5,14 @@ interface LayerDocument {
   config: Record<string, unknown>;
 }
 
+/**
+ * Channels or units of a layer at a width: the architecture's own number at 1, else the nearest multiple of 4 (the size of
+ * the groups that engines work in), 4 at least.
+ */
+export function scaled(channels: number, width: number): number {
+  return width === 1 ? channels : Math.max(4, 4 * Math.round((channels * width) / 4));
+}
+
 export function sequential(
   name: string,
   inputShape: readonly number[],
@@ -59,27 +67,41 @@ function layersModel(class_name: string, config: Record<string, unknown>): Recor
   };
 }
 
+interface ConvolutionOptions {
+  stride?: number;
+  bias?: boolean;
+}
+
 export function conv2d(
   name: string,
   filters: number,
   size: number,
   padding: 'same' | 'valid',
   activation: string,
-  { stride = 1, bias = true }: { stride?: number; bias?: boolean } = {},
+  options: ConvolutionOptions = {},
 ): LayerDocument {
+  return { class_name: 'Conv2D', config: { name, filters, ...windows(size, padding, options), activation } };
+}
+
+/** One filter a channel, no activation function. */
+export function depthwiseConv2d(
+  name: string,
+  size: number,
+  padding: 'same' | 'valid',
+  options: ConvolutionOptions = {},
+): LayerDocument {
+  const config = { name, depth_multiplier: 1, ...windows(size, padding, options), activation: 'linear' };
+  return { class_name: 'DepthwiseConv2D', config };
+}
+
+function windows(size: number, padding: 'same' | 'valid', { stride = 1, bias = true }: ConvolutionOptions) {
   return {
-    class_name: 'Conv2D',
-    config: {
-      name,
-      filters,
-      kernel_size: [size, size],
-      strides: [stride, stride],
-      padding,
-      data_format: 'channels_last',
-      dilation_rate: [1, 1],
-      activation,
-      use_bias: bias,
-    },
+    kernel_size: [size, size],
+    strides: [stride, stride],
+    padding,
+    data_format: 'channels_last',
+    dilation_rate: [1, 1],
+    use_bias: bias,
   };
 }
 
@@ -113,4 +135,9 @@ export function dense(name: string, units: number, activation: string): LayerDoc
 
 export function activation(name: string, activation: string): LayerDocument {
   return { class_name: 'Activation', config: { name, activation } };
+}
+
+/** As Keras writes it: a layer of its own. */
+export function relu6(name: string): LayerDocument {
+  return { class_name: 'ReLU', config: { name, max_value: 6 } };
 }
