@@ -16,6 +16,7 @@ export const ERRORS = {
   out_of_range: [400, 'The input has a number outside the input range'],
   bad_image: [400, 'The image cannot be decoded'],
   batch_too_large: [400, 'Too many instances'],
+  bad_archive: [400, 'The archive cannot be unpacked'],
   unauthorized: [401, 'An admin token is needed'],
   model_not_found: [404, 'No such model'],
   version_not_found: [404, 'No such version'],
