@@ -23,7 +23,7 @@ function machine(): string {
   return createHash('sha256').update(`${hostname()} ${namespace}`).digest('hex').slice(0, 8);
 }
 
-/** Removes what killed writers left in the models' folders under a root, and nothing that may still be written. */
+/** Removes what killed writers left in the folders under a root (models, data sets), and nothing that may still be written. */
 export function removeLeftovers(root: string): void {
   for (const model of names(root)) {
     for (const name of names(join(root, model))) {

@@ -26,12 +26,15 @@ test('the commands refuse what they do not know, with their usage, and write not
       /^dataset: expected one of "mnist", "cifar10", got "imagenet"/,
     ],
     ['evaluate', ['a', 'b'], /^expected 0 to 1 names, got 2/],
+    ['dataset', [], /^expected 1 names, got 0/],
+    ['dataset', ['imagenet'], /^expected one of cifar10, got "imagenet"/],
     ['evaluate', ['--limit', '1.5'], /^--limit: expected a whole number from 1, got 1.5/],
   ];
+  const flags: Record<string, string[]> = { train: ['--out', out], evaluate: ['--models', out] };
   for (const [command, args, message] of cases) {
-    const { status, stderr } = run(command, ...args, ...(command === 'train' ? ['--out', out] : ['--models', out]));
+    const { status, stderr } = run(command, ...args, ...(flags[command] ?? []));
     assert.match(stderr, message);
-    assert.match(stderr, /usage: npm run (train|evaluate) -- /);
+    assert.match(stderr, /usage: npm run (train|evaluate|dataset) -- /);
     assert.doesNotMatch(stderr, /\n {4}at /);
     assert.equal(status, 2, stderr);
   }

@@ -39,7 +39,10 @@ async function readLabels(path: string, count: number): Promise<number[]> {
 }
 
 async function convert(sprite: string, labels: number[], path: string): Promise<void> {
-  const { data, info } = await sharp(sprite).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const picture = sharp(sprite).removeAlpha().raw();
+  const { data, info } = await picture.toBuffer({ resolveWithObject: true }).catch((error: Error) => {
+    throw new Error(`${sprite}: ${error.message}`);
+  });
   if (info.width !== PLANE || info.height !== labels.length || info.channels !== 3) {
     const found = `${info.width}×${info.height}×${info.channels}`;
     throw new Error(`${sprite}: expected ${PLANE}×${labels.length}×3, an image a row, got ${found}`);
