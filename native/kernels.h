@@ -183,6 +183,8 @@ struct Kernels {
   void (*to_half)(const float* in, size_t n, uint16_t* out);
   /** Σ(w - scale·code)² in 16 float32 lanes, or anything above `limit` as soon as the sum is sure to pass it. */
   float (*squared_error)(const float* w, size_t n, float scale, int bits, float limit);
+  /** Σ|w - scale·code|^2.4 in the same way (the power: src/quantize/scales.ts). */
+  float (*p24_error)(const float* w, size_t n, float scale, int bits, float limit);
   /** Σw·code and Σcode² in 16 float64 lanes, the lanes then in order. */
   void (*moments)(const float* w, size_t n, float scale, int bits, double* numerator, double* denominator);
   void (*codes)(const float* w, size_t n, float scale, int bits, int8_t* out);

@@ -3,6 +3,7 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
 #include <immintrin.h>
 
+#include <cmath>
 #include <cstring>
 #include <utility>
 

@@ -46,19 +46,23 @@ inline float code_of(float w, float inverse, float low, float high) {
   return round_even(clamped(w * inverse, low, high));
 }
 
-[[maybe_unused]] float generic_squared_error(const float* w, size_t n, float scale, int bits, float limit) {
+/** Σ term(w - scale·code) in 16 lanes. */
+template <typename Term>
+inline float error_sum(const float* w, size_t n, float scale, int bits, float limit, Term term) {
   const float inverse = 1.0f / scale;
   const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
   float lanes[16] = {};
   float sum = 0;
   for (size_t i = 0; i < n; i += 1024) {
     const size_t end = n - i < 1024 ? n : i + 1024;
-    for (size_t j = i; j < end; j += 16) {
-      const size_t count = end - j < 16 ? end - j : 16;
-      for (size_t l = 0; l < count; l++) {
-        const float d = w[j + l] - code_of(w[j + l], inverse, low, high) * scale;
-        lanes[l] = lanes[l] + d * d;
+    size_t j = i;
+    for (; j + 16 <= end; j += 16) {
+      for (size_t l = 0; l < 16; l++) {
+        lanes[l] = lanes[l] + term(w[j + l] - code_of(w[j + l], inverse, low, high) * scale);
       }
+    }
+    for (size_t l = 0; j + l < end; l++) {
+      lanes[l] = lanes[l] + term(w[j + l] - code_of(w[j + l], inverse, low, high) * scale);
     }
     // Lanes only grow, and float addition is monotone: once past the limit, always past it.
     sum = 0;
@@ -66,6 +70,17 @@ inline float code_of(float w, float inverse, float low, float high) {
     if (sum > limit) break;
   }
   return sum;
+}
+
+[[maybe_unused]] float generic_squared_error(const float* w, size_t n, float scale, int bits, float limit) {
+  return error_sum(w, n, scale, bits, limit, [](float d) { return d * d; });
+}
+
+[[maybe_unused]] float generic_p24_error(const float* w, size_t n, float scale, int bits, float limit) {
+  return error_sum(w, n, scale, bits, limit, [](float d) {
+    const float quarter = std::sqrt(std::sqrt(std::fabs(d))), eighth = std::sqrt(quarter);
+    return d * d * quarter * eighth * std::sqrt(std::sqrt(eighth));
+  });
 }
 
 [[maybe_unused]] void generic_moments(const float* w, size_t n, float scale, int bits, double* numerator,

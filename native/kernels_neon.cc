@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #endif
 
+#include <cmath>
 #include <cstring>
 
 #include "packing.h"

@@ -4,7 +4,7 @@ namespace bitdial {
 namespace {
 
 constexpr double kMagic = 0xb17d1a1;
-constexpr double kVersion = 1;
+constexpr double kVersion = 2;
 
 class Loader {
  public:
@@ -12,7 +12,7 @@ class Loader {
 
   void load() {
     if (in_.number("first word") != kMagic) fail("first word", "the mark of a plan", "another");
-    if (in_.number("version") != kVersion) fail("version", "1", "another");
+    if (in_.number("version") != kVersion) fail("version", "2", "another");
     plan_.is_float = in_.integer("mode", 0, 1) == 1;
     const int64_t tensors = in_.integer("tensors", 1, 65536), ops = in_.integer("ops", 1, 65536);
     plan_.input = static_cast<uint32_t>(in_.integer("input", 0, tensors - 1));
@@ -253,7 +253,7 @@ class Loader {
     if (uint64_t{l.rows} * l.columns > uint64_t{1} << 30) fail("weights", "at most 2^30", "more");
     LinearSource& s = op.source;
     s.rule = static_cast<Rule>(in_.integer("rule", 0, 2));
-    s.scales = source_index("scales", true);
+    s.correction = source_index("correction", true);
     s.affine = in_.integer("affine", 0, 1) == 1;
     s.kernel = source_index("kernel", s.affine);
     s.bias = source_index("bias", true);
@@ -262,7 +262,6 @@ class Loader {
     s.mean = source_index("mean", true);
     s.variance = source_index("variance", true);
     s.epsilon = in_.finite("epsilon", 0, 1e6);
-    if (s.rule == Rule::given && s.scales < 0 && l.bits <= 8) fail("scales", "a source", "none");
     if ((s.mean < 0) != (s.variance < 0) || (s.affine && s.mean < 0)) fail("batch norm", "mean and variance", "one");
     uint64_t columns = in.elements;
     if (op.kind == Kind::depthwise) {

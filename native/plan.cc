@@ -142,7 +142,7 @@ void check_sources(const Op& op, const std::vector<Source>& sources) {
   };
   check("kernel", s.kernel, op.linear.rows * op.linear.columns);
   const std::pair<const char*, int> vectors[] = {{"bias", s.bias}, {"gamma", s.gamma}, {"beta", s.beta},
-                                                 {"mean", s.mean}, {"variance", s.variance}, {"scales", s.scales}};
+                                                 {"mean", s.mean}, {"variance", s.variance}, {"correction", s.correction}};
   for (const auto& [what, index] : vectors) check(what, index, op.linear.rows);
 }
 

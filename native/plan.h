@@ -34,12 +34,12 @@ struct Tensor {
 };
 
 enum class Kind { conv, depthwise, dense, max_pool, avg_pool, add, concat, pad, requantize };
-enum class Rule { min_max, squared_error, given };
+enum class Rule { min_max, squared_error, p24 };
 
 /** Where a linear op's floats come from: indices of sources, -1 for none. */
 struct LinearSource {
   Rule rule;
-  int scales, kernel, bias, gamma, beta, mean, variance;
+  int correction, kernel, bias, gamma, beta, mean, variance;
   double epsilon;
   /** A batch norm of its own: a depthwise 1×1. */
   bool affine;

@@ -47,7 +47,7 @@ void sum_codes(const int8_t* codes, size_t n, int64_t* sum, int64_t* size) {
   }
 }
 
-/** w·γ/√(σ² + ε) and β + (b - μ)·γ/√(σ² + ε) in float64, rounded once (src/quantize/fold.ts). */
+/** w·γ/√(σ² + ε) and β + (b - μ)·γ/√(σ² + ε) in float64, rounded once, less the correction (src/quantize/fold.ts). */
 void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
           Scratch& scratch, Folded& out) {
   const LinearSource& s = op.source;
@@ -73,6 +73,7 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
     } else {
       out.bias[r] = static_cast<float>(at(s.bias, row, 0) * scale[r] + shift);
     }
+    if (s.correction >= 0) out.bias[r] -= sources[static_cast<size_t>(s.correction)].data[row];
   }
   bool finite = true;
   for (const float b : out.bias) finite = finite && std::isfinite(b);
@@ -93,8 +94,7 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
 }
 
 /** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. @returns whether they suit Winograd */
-bool code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
-                  const Folded& folded, int8_t* codes) {
+bool code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const Folded& folded, int8_t* codes) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
   const Tensor &in = plan.tensors[op.inputs[0]], &out = plan.tensors[op.output];
@@ -106,9 +106,7 @@ bool code_integer(Plan& plan, const Kernels& k, const std::vector<Source>& sourc
   bool suits = l.winograd != WinogradUse::never;
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
-    float scale = op.source.rule == Rule::given
-                      ? sources[static_cast<size_t>(op.source.scales)].data[unit.first_row + r]
-                      : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
+    float scale = channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
     const double b = static_cast<double>(folded.bias[r]);
     const float least = static_cast<float>(std::fabs(b) / (in_scale * kBiasLimit));
     if (std::fabs(scale) < least) scale = scale < 0 ? -least : least;
@@ -170,8 +168,7 @@ void pack_integer(const Plan& plan, const Kernels& k, const QuantizeUnit& unit, 
   }
 }
 
-void store_float(Plan& plan, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
-                 const Folded& folded, Scratch& scratch) {
+void store_float(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const Folded& folded, Scratch& scratch) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
   std::copy(folded.bias.begin(), folded.bias.end(), plan.memory.as<float>(l.bias_at) + unit.first_row);
@@ -194,9 +191,7 @@ void store_float(Plan& plan, const Kernels& k, const std::vector<Source>& source
   float* scales = plan.memory.as<float>(l.scales_at) + unit.first_row;
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
-    scales[r] = op.source.rule == Rule::given
-                    ? sources[static_cast<size_t>(op.source.scales)].data[unit.first_row + r]
-                    : channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
+    scales[r] = channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
     k.codes(folded.row(r), l.columns, scales[r], l.bits, codes + r * l.columns);
   }
   transpose(codes, unit.rows, l.columns, l.columns, turned);
@@ -220,11 +215,11 @@ bool quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sou
   Folded folded;
   fold(plan.ops[unit.op], kernels, sources, unit, scratch, folded);
   if (plan.is_float) {
-    store_float(plan, kernels, sources, unit, folded, scratch);
+    store_float(plan, kernels, unit, folded, scratch);
     return false;
   }
   int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(unit.rows * plan.ops[unit.op].linear.columns));
-  const bool suits = code_integer(plan, kernels, sources, unit, folded, codes);
+  const bool suits = code_integer(plan, kernels, unit, folded, codes);
   pack_integer(plan, kernels, unit, codes, scratch);
   return suits;
 }

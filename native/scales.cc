@@ -48,13 +48,14 @@ float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule r
     double scale = static_cast<double>(sign == 0 ? natural : other);
     for (int step = 0; step < steps; step++, scale *= factor) candidates[count++] = static_cast<float>(scale);
   }
+  const auto error_of = rule == Rule::p24 ? k.p24_error : k.squared_error;
   // The first of the least error wins, in whatever order they are tried: the last row's best first, for then most of
   // the others are given up early.
   int chosen = hint < count ? hint : 0;
-  float error = k.squared_error(w, n, candidates[chosen], bits, std::numeric_limits<float>::infinity());
+  float error = error_of(w, n, candidates[chosen], bits, std::numeric_limits<float>::infinity());
   for (int i = 0, tried = chosen; i < count; i++) {
     if (i == tried) continue;
-    const float e = k.squared_error(w, n, candidates[i], bits, error);
+    const float e = error_of(w, n, candidates[i], bits, error);
     if (e < error || (e == error && i < chosen)) {
       error = e;
       chosen = i;
@@ -67,7 +68,7 @@ float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule r
     k.moments(w, n, best, bits, &numerator, &denominator);
     const float refined = denominator == 0 ? best : static_cast<float>(numerator / denominator);
     if (refined == best) break;
-    const float e = k.squared_error(w, n, refined, bits, error);
+    const float e = error_of(w, n, refined, bits, error);
     if (e < error) {
       error = e;
       best = refined;

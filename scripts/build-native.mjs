@@ -68,8 +68,9 @@ function flags() {
     '-Wextra',
     '-Wno-unused-function',
   ];
-  // The arithmetic rounds after every step: no fused multiply-add but where a kernel asks for one.
-  common.push('-ffp-contract=off', '-DNAPI_CPP_EXCEPTIONS', '-DNAPI_VERSION=8', '-DNDEBUG');
+  // The arithmetic rounds after every step: no fused multiply-add but where a kernel asks for one. Without errno a root is
+  // one instruction, and a vector of them too.
+  common.push('-ffp-contract=off', '-fno-math-errno', '-DNAPI_CPP_EXCEPTIONS', '-DNAPI_VERSION=8', '-DNDEBUG');
   common.push('-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS');
   if (sanitize === 'address') common.push('-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined');
   if (sanitize === 'thread') common.push('-g', '-fsanitize=thread');

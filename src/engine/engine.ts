@@ -1,15 +1,37 @@
+import { ServiceError } from '../errors.js';
+import type { LayerCorrections } from '../model/corrections.js';
 import type { Graph, Weights } from '../model/graph.js';
 import type { Manifest } from '../model/manifest.js';
+import { quantizerChoice } from '../quantize/choice.js';
+import type { FusedGraph } from '../quantize/fuse.js';
 import type { Plan } from '../quantize/plan.js';
-import type { Precision } from '../quantize/precision.js';
+import { type Precision, precisionKey } from '../quantize/precision.js';
 
 /** What an engine needs of a version to build a variant. `readWeights` reads them anew: nothing keeps the floats. */
 export interface VariantSource {
   graph: Graph;
+  /** The ops to run where they are not those of the whole graph; for engines of this thread. */
+  fused?: FusedGraph;
   manifest: Pick<Manifest, 'input' | 'ranges' | 'quantizer'>;
   /** Folder of the version, for engines that read the weights themselves, on another thread. */
   folder: string;
   readWeights(): Promise<Weights>;
+  /** Corrections of biases at a precision, by its key; may be absent where the manifest knows of none. */
+  readCorrections?(key: string): Promise<LayerCorrections>;
+}
+
+/**
+ * The corrections that a variant's biases take; none at most precisions.
+ * @throws ServiceError bad_model where the manifest speaks of some that cannot be read
+ */
+export async function correctionsOf(
+  { manifest, readCorrections }: Pick<VariantSource, 'manifest' | 'readCorrections'>,
+  precision: Precision,
+): Promise<LayerCorrections> {
+  if (!quantizerChoice(manifest.quantizer, precision).biasCorrection) return new Map();
+  const key = precisionKey(precision);
+  if (!readCorrections) throw new ServiceError('bad_model', `bias corrections: expected those of ${key}, found none`);
+  return readCorrections(key);
 }
 
 /** A plan without the memory that its slices mean. */

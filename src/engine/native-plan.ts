@@ -1,14 +1,16 @@
-import type { Manifest } from '../model/manifest.js';
+import type { LayerCorrections } from '../model/corrections.js';
 import { outline } from '../quantize/build.js';
+import { quantizerChoice } from '../quantize/choice.js';
+import { correctionOf } from '../quantize/fold.js';
 import type { FusedGraph, FusedOp } from '../quantize/fuse.js';
 import type { Window } from '../quantize/geometry.js';
 import type { Plan, PlanOp, PlanTensor } from '../quantize/plan.js';
-import { type Precision, precisionKey } from '../quantize/precision.js';
+import type { Precision } from '../quantize/precision.js';
 import type { QuantizerSource } from '../quantize/storage.js';
 
 /** First words of a description; native/plan.cc reads it. */
 const MAGIC = 0xb17d1a1;
-const VERSION = 1;
+const VERSION = 2;
 const STORAGES = { codes: 0, float16: 1, float32: 2 } as const;
 const OPS = {
   conv2d: 0,
@@ -21,7 +23,7 @@ const OPS = {
   pad: 7,
   requantize: 8,
 } as const;
-const RULES = { 'min-max': 0, 'squared-error': 1, given: 2 } as const;
+const RULES = { 'min-max': 0, 'squared-error': 1, 'p-2.4': 2 } as const;
 const NONE = -1;
 
 /** What the native side needs to build a variant, but the floats themselves. */
@@ -30,19 +32,24 @@ export interface Description {
   words: Float64Array;
   /** Names of the weights, in the order of the sources. */
   sources: string[];
-  /** Names of the layers whose scales are to be given, by op, their sources after those of the weights. */
-  given: string[];
+  /** Of the layers that have some; their sources come after those of the weights. */
+  corrections: Float32Array[];
   /** Name of each op's layer, for errors. */
   layers: string[];
 }
 
 /**
  * A plan as a list of numbers: ops, tensors and which weights go where.
- * @param rule of the precision; with p-2.4 the scales are given as sources of their own
+ * @throws ServiceError bad_model as `buildPlan` does, but for the weights themselves
  */
-export function describe(fused: FusedGraph, source: QuantizerSource, precision: Precision): Description {
+export function describe(
+  fused: FusedGraph,
+  source: QuantizerSource,
+  precision: Precision,
+  given: LayerCorrections,
+): Description {
   const { plan } = outline(fused, source, precision);
-  const rule = clipRule(source.quantizer, precision);
+  const { clipRule } = quantizerChoice(source.quantizer, precision);
   const sources: string[] = [];
   const indexes = new Map<string, number>();
   const sourceOf = (name: string | null): number => {
@@ -55,23 +62,23 @@ export function describe(fused: FusedGraph, source: QuantizerSource, precision: 
     return index;
   };
   const words: number[] = [];
-  const given: string[] = [];
-  /** Places of indices into `given`, to be moved behind the weights. */
-  const givenAt: number[] = [];
+  const corrections: Float32Array[] = [];
+  /** Places of indices into `corrections`, to be moved behind the weights. */
+  const correctedAt: number[] = [];
   for (const tensor of plan.tensors) pushTensor(words, tensor);
   plan.ops.forEach((op, i) => {
     pushOp(words, plan, op);
     const fusedOp = fused.ops[i];
     if (!('weights' in op) || fusedOp === undefined || fusedOp.kind === 'other') return;
-    const scaled = rule === 'p-2.4' && op.weights.bits <= 8;
-    words.push(scaled ? RULES.given : rule === 'p-2.4' ? RULES['min-max'] : RULES[rule]);
-    if (scaled) givenAt.push(words.length);
-    words.push(scaled ? given.push(fusedOp.node.name) - 1 : NONE);
+    words.push(RULES[clipRule]);
+    const correction = correctionOf(given, fusedOp.node.name, op.weights.rows);
+    if (correction !== null) correctedAt.push(words.length);
+    words.push(correction === null ? NONE : corrections.push(correction) - 1);
     pushSources(words, fusedOp, sourceOf);
     if (op.op === 'depthwise_conv2d') words.push(op.multiplier);
     if (op.op !== 'dense') pushWindow(words, op);
   });
-  for (const at of givenAt) words[at] += sources.length;
+  for (const at of correctedAt) words[at] += sources.length;
   const head = [
     MAGIC,
     VERSION,
@@ -80,14 +87,10 @@ export function describe(fused: FusedGraph, source: QuantizerSource, precision: 
     plan.ops.length,
     plan.input,
     plan.output,
-    sources.length + given.length,
+    sources.length + corrections.length,
   ];
   const layers = plan.ops.map((_, i) => fused.ops[i]?.node.name ?? 'logits');
-  return { plan, words: Float64Array.from([...head, ...words]), sources, given, layers };
-}
-
-export function clipRule(quantizer: Manifest['quantizer'], precision: Precision) {
-  return quantizer.clip_rules[precisionKey(precision)] ?? 'squared-error';
+  return { plan, words: Float64Array.from([...head, ...words]), sources, corrections, layers };
 }
 
 function pushTensor(words: number[], { height, width, channels, storage, viewOf }: PlanTensor): void {

@@ -2,8 +2,7 @@ import { availableParallelism } from 'node:os';
 import { ServiceError } from '../errors.js';
 import { fuseGraph } from '../quantize/fuse.js';
 import type { Precision } from '../quantize/precision.js';
-import type { Engine, RunResult, Variant, VariantSource } from './engine.js';
-import { givenScales } from './given-scales.js';
+import { correctionsOf, type Engine, type RunResult, type Variant, type VariantSource } from './engine.js';
 import { loadLibrary, type NativePool, type NativeSource, type WinogradUse } from './native-library.js';
 import { type Description, describe } from './native-plan.js';
 import { heldWeights, mappedWeights, type NativeWeights } from './native-weights.js';
@@ -45,11 +44,12 @@ export class NativeEngine implements Engine {
   async build(source: VariantSource, precision: Precision): Promise<Variant> {
     this.#checkOpen();
     const began = performance.now();
-    const description = describe(fuseGraph(source.graph), source.manifest, precision);
+    const corrections = await correctionsOf(source, precision);
+    const fused = source.fused ?? fuseGraph(source.graph);
+    const description = describe(fused, source.manifest, precision, corrections);
     const weights = (await mappedWeights(source.folder)) ?? heldWeights(await source.readWeights());
-    const scales = description.given.length === 0 ? [] : await givenScales(source, precision);
     this.#checkOpen();
-    const { id, bytes } = await this.#submit(description, weights, scales);
+    const { id, bytes } = await this.#submit(description, weights);
     const { plan } = description;
     const buildMs = performance.now() - began;
     const variant: NativeVariant = { plan, precision, memoryBytes: bytes, buildMs, engine: this.name, id };
@@ -78,14 +78,14 @@ export class NativeEngine implements Engine {
     return this.#pool.inspect((variant as NativeVariant).id, op);
   }
 
-  async #submit({ words, sources, layers }: Description, weights: NativeWeights, scales: Float32Array[]) {
+  async #submit({ words, sources, corrections, layers }: Description, weights: NativeWeights) {
     const found = sources.map((name): NativeSource => {
       const at = weights.get(name);
       if (!at) throw new ServiceError('bad_model', `weights: expected a tensor named ${name}, found none`);
       return at;
     });
     try {
-      return await this.#pool.build(words, [...found, ...scales], weights.path);
+      return await this.#pool.build(words, [...found, ...corrections], weights.path);
     } catch (error) {
       const { op, message } = error as Error & { op?: number };
       if (op === undefined) throw error;

@@ -1,7 +1,9 @@
 import { parentPort } from 'node:worker_threads';
+import { readCorrections } from '../model/corrections.js';
 import { readWeights } from '../model/weights.js';
 import { buildPlan } from '../quantize/build.js';
 import type { Plan } from '../quantize/plan.js';
+import { correctionsOf } from './engine.js';
 import type { WorkerReply, WorkerTask } from './workers.js';
 
 /** A plan made ready on a thread. */
@@ -24,8 +26,12 @@ export function serveTasks(name: string, prepare: (plan: Plan) => PreparedPlan):
     switch (task.kind) {
       case 'name':
         return { name };
-      case 'build':
-        return { plan: buildPlan(task.graph, await readWeights(task.folder), task.source, task.precision) };
+      case 'build': {
+        const { graph, folder, source, precision } = task;
+        const read = { manifest: source, readCorrections: (key: string) => readCorrections(folder, key) };
+        const corrections = await correctionsOf(read, precision);
+        return { plan: buildPlan(graph, await readWeights(folder), source, precision, corrections) };
+      }
       case 'run': {
         if (task.plan) plans.set(task.planId, prepare(task.plan));
         const plan = plans.get(task.planId);

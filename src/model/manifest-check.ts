@@ -65,9 +65,39 @@ export function checkQuantizer(quantizer: Fields): void {
     keyed(rules, key);
     rules.choice(key, ['min-max', 'squared-error', 'p-2.4']);
   });
+  if (quantizer.get('range_factors') !== undefined) {
+    each(quantizer, 'range_factors', (factors, key) => {
+      keyed(factors, key);
+      factors.number(key, { min: 0.01, max: 100 });
+    });
+  }
   each(quantizer, 'minimum_bits', (layers, name) => {
     for (const what of ['weights', 'activations']) layers.fields(name).integer(what, { min: 2, max: 32 });
   });
+}
+
+/** The blocks lie one after the other, in whatever order, and each precision has one. */
+export function checkBiasCorrections(index: Fields): void {
+  const names = new Set<string>();
+  let channels = 0;
+  for (const layer of index.list('layers')) {
+    const fields = new Fields(layer, `${index.where}: layers`);
+    const name = fields.string('name');
+    if (names.has(name)) throw fields.error('name', 'names that differ');
+    names.add(name);
+    channels += fields.integer<never>('channels', { min: 1, max: 2 ** 26 });
+  }
+  if (channels === 0) throw index.error('layers', 'one layer at least');
+  const offsets: number[] = [];
+  each(index, 'offsets', (entries, key) => {
+    if (!/^[2-8]x[2-8]$/.test(key)) throw entries.error(key, 'a key WxA of 2 to 8 bits');
+    offsets.push(entries.integer<never>(key));
+  });
+  if (offsets.length === 0) throw index.error('offsets', 'one precision at least');
+  offsets.sort((a, b) => a - b);
+  if (!offsets.every((offset, i) => offset === i * 4 * channels)) {
+    throw index.error('offsets', `multiples of ${4 * channels} without gaps`);
+  }
 }
 
 export function checkPrecisions(manifest: Fields): void {

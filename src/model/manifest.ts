@@ -1,6 +1,7 @@
 import { ServiceError } from '../errors.js';
 import { Fields } from './fields.js';
 import {
+  checkBiasCorrections,
   checkInputSpec,
   checkLabels,
   checkPrecisions,
@@ -30,6 +31,12 @@ export function parseManifest(text: string): Manifest {
   matching(manifest, 'created', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/, 'an ISO 8601 time in UTC');
   const files = manifest.fields('files');
   for (const file of ['model.json', 'weights.bin']) matching(files, file, DIGEST, 'a SHA-256 in hex');
+  // Both or neither.
+  const corrected = manifest.fields('quantizer').get('bias_corrections') !== undefined;
+  if (corrected || files.get('corrections.bin') !== undefined) {
+    matching(files, 'corrections.bin', DIGEST, 'a SHA-256 in hex');
+    checkBiasCorrections(manifest.fields('quantizer').fields('bias_corrections'));
+  }
   checkInputSpec(manifest.fields('input'));
   checkLabels(manifest);
   checkRanges(manifest);
@@ -47,7 +54,7 @@ export interface Manifest {
   /** ISO 8601. */
   created: string;
   /** SHA-256, hex, of the files beside the manifest. */
-  files: { 'model.json': string; 'weights.bin': string };
+  files: { 'model.json': string; 'weights.bin': string; 'corrections.bin'?: string };
   input: InputSpec;
   /** One per class, in the order of the logits. */
   labels: string[];
@@ -87,8 +94,22 @@ export type ClipRule = 'min-max' | 'squared-error' | 'p-2.4';
 export interface QuantizerChoices {
   /** By precision key; absent: squared-error. */
   clip_rules: Record<string, ClipRule>;
+  /**
+   * By precision key: what the clips of the activation ranges are multiplied by, never past the extremes; absent: 1.
+   * Versions that were made before there was a choice have none.
+   */
+  range_factors?: Record<string, number>;
+  /** Where `corrections.bin` has the corrections of biases; absent where it has none. */
+  bias_corrections?: BiasCorrectionIndex;
   /** Layers (by name) kept at least at these bits, where a version's maker chose so. */
   minimum_bits: Record<string, { weights: number; activations: number }>;
+}
+
+/** What lies in `corrections.bin`: a block of float32 for each precision, in it the layers' channels in this order. */
+export interface BiasCorrectionIndex {
+  layers: { name: string; channels: number }[];
+  /** By precision key, of 2..8 bits both: the byte at which its block begins. */
+  offsets: Record<string, number>;
 }
 
 /** One row of the precision table. */

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ServiceError } from '../errors.js';
 import { Catalog, type ModelState } from './catalog.js';
+import { readCorrections } from './corrections.js';
 import { claimName, makeFolder, replaceFile } from './durable.js';
 import { describe } from './fields.js';
 import type { Weights } from './graph.js';
@@ -30,6 +31,7 @@ const MISS_MS = 50;
  * The versions of all models, as immutable folders. Under each root:
  *
  *     <model>/<digest>/{manifest.json,model.json,weights.bin}   digest: SHA-256 of manifest.json, which has the others'
+ *     <model>/<digest>/corrections.bin                          where biases are corrected at some precision
  *     <model>/<N>.version                                       {"digest"}; claimed by a hard link, so it is whole and once
  *     <model>/current.json                                      {"version": N}; moved by a rename
  *
@@ -124,9 +126,13 @@ export class ModelStore {
     return chosen;
   }
 
-  /** What an engine needs of a version; `readWeights` checks the file against its digest. */
+  /** What an engine needs of a version; what is read is checked against its digest. */
   source({ graph, manifest, folder }: Version): VersionSource {
-    return { graph, manifest, folder, readWeights: () => readWeights(folder) };
+    const readers = {
+      readWeights: () => readWeights(folder),
+      readCorrections: (key: string) => readCorrections(folder, key),
+    };
+    return { graph, manifest, folder, ...readers };
   }
 
   private async findSame(model: string, { manifest }: PreparedVersion): Promise<number | undefined> {

@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ServiceError } from '../errors.js';
+import { CORRECTIONS_FILE, decodeCorrections, encodeCorrections, readCorrectionsFile } from './corrections.js';
 import { checkDigest, sha256 } from './digest.js';
 import { syncFolder, writeSynced } from './durable.js';
 import { badModel } from './fields.js';
@@ -19,25 +20,32 @@ export interface PreparedVersion {
   manifest: Manifest;
   modelJson: string;
   weights: Buffer;
+  corrections: Buffer | null;
 }
 
 /**
  * Checks a version and turns it into files. `created` is the time of this call.
  * @throws ServiceError `bad_model`, `unsupported_layer`
  */
-export function prepareVersion({ manifest, topology, weights }: NewVersion): PreparedVersion {
+export function prepareVersion({ manifest, topology, weights, corrections }: NewVersion): PreparedVersion {
   const { manifest: weightsManifest, bytes } = encodeWeights(weights);
   const model = 'modelTopology' in topology ? topology : { format: 'layers-model', modelTopology: topology };
   const { graph, storedShapes } = importModel({ ...model, weightsManifest });
   for (const entry of weightsManifest[0].weights) entry.shape = storedShapes.get(entry.name) ?? entry.shape;
   const modelJson = toJson({ ...model, weightsManifest });
-  const files = { 'model.json': sha256(modelJson), 'weights.bin': sha256(bytes) };
+  const corrected = corrections === undefined ? null : encodeCorrections(corrections);
+  const files: Manifest['files'] = { 'model.json': sha256(modelJson), 'weights.bin': sha256(bytes) };
+  if (corrected !== null) files[CORRECTIONS_FILE] = sha256(corrected.bytes);
   // What a caller may have left in from another version's manifest does not count.
   const { model: name, format: _format, created: _created, files: _files, ...rest } = manifest as Manifest;
+  if (corrected === null && rest.quantizer?.bias_corrections) {
+    throw badModel('corrections', 'those that the quantizer speaks of', undefined);
+  }
+  const quantizer = corrected ? { ...rest.quantizer, bias_corrections: corrected.index } : rest.quantizer;
   const created = new Date().toISOString();
-  const whole = parseManifest(toJson({ format: 'bitdial/1', model: name, created, files, ...rest }));
+  const whole = parseManifest(toJson({ format: 'bitdial/1', model: name, created, files, ...rest, quantizer }));
   checkAgainstGraph(whole, graph);
-  return { manifest: whole, modelJson, weights: bytes };
+  return { manifest: whole, modelJson, weights: bytes, corrections: corrected?.bytes ?? null };
 }
 
 /** True where two manifests say the same, but for when. */
@@ -58,6 +66,7 @@ export async function writeVersionFolder(parent: string, version: PreparedVersio
     await mkdir(temporary);
     await writeSynced(join(temporary, WEIGHTS_FILE), version.weights);
     await writeSynced(join(temporary, 'model.json'), version.modelJson);
+    if (version.corrections !== null) await writeSynced(join(temporary, CORRECTIONS_FILE), version.corrections);
     await writeSynced(join(temporary, 'manifest.json'), manifest);
     await syncFolder(temporary);
     await rename(temporary, join(parent, digest));
@@ -99,11 +108,16 @@ export async function loadVersionFolder(
   const groups = parseWeightsManifest((document as Record<string, unknown>).weightsManifest) ?? [];
   const bytes = groups.flatMap((group) => group.weights).reduce((sum, entry) => sum + entry.bytes, 0);
   if (weights.size !== bytes) throw badModel(WEIGHTS_FILE, `${bytes} bytes`, weights.size);
+  const { bias_corrections: index } = manifest.quantizer;
+  if (index !== undefined) {
+    const corrections = await readCorrectionsFile(folder, manifest);
+    for (const key of Object.keys(index.offsets)) decodeCorrections(index, corrections, key);
+  }
   return { manifest, graph };
 }
 
 /** A version answers with a class of its labels for an image of its input spec. */
-function checkAgainstGraph({ input, labels }: Manifest, graph: Graph): void {
+function checkAgainstGraph({ input, labels, quantizer }: Manifest, graph: Graph): void {
   const shapeOf = (name: string) => graph.nodes.find((node) => node.name === name)?.shape ?? [];
   const given = shapeOf(graph.input);
   const fits = given.length === 1 ? elements(input.shape) === given[0] : `${given}` === `${input.shape}`;
@@ -111,6 +125,13 @@ function checkAgainstGraph({ input, labels }: Manifest, graph: Graph): void {
   const output = shapeOf(graph.output);
   if (output.length !== 1 || output[0] !== labels.length) {
     throw badModel('model.json: output', `[${labels.length}], one number for each label`, output);
+  }
+  for (const { name, channels } of quantizer.bias_corrections?.layers ?? []) {
+    const node = graph.nodes.find((n) => n.name === name && ('kernel' in n || n.op === 'batch_norm'));
+    const expected = node?.shape.at(-1);
+    const where = `manifest.json: quantizer: bias_corrections: layer "${name.slice(0, 80)}"`;
+    if (expected === undefined) throw badModel(where, 'a layer of the model that has weights', undefined);
+    if (channels !== expected) throw badModel(where, `${expected} channels`, channels);
   }
 }
 

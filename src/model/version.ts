@@ -1,3 +1,4 @@
+import type { BiasCorrections, LayerCorrections } from './corrections.js';
 import type { Graph, Weights } from './graph.js';
 import type { Manifest } from './manifest.js';
 
@@ -17,6 +18,8 @@ export interface NewVersion {
   /** The TF.js Layers `model.json` document, without `weightsManifest`: the store writes that. */
   topology: Record<string, unknown>;
   weights: Weights;
+  /** Of biases, where some were chosen; the store writes them and their entry in the manifest. */
+  corrections?: BiasCorrections;
 }
 
 /** What an engine takes to build a variant of a version. */
@@ -25,6 +28,8 @@ export interface VersionSource {
   manifest: Manifest;
   folder: string;
   readWeights(): Promise<Weights>;
+  /** Of a precision for which the manifest has some. */
+  readCorrections(key: string): Promise<LayerCorrections>;
 }
 
 export interface ModelEntry {

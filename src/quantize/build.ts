@@ -1,27 +1,47 @@
+import type { LayerCorrections } from '../model/corrections.js';
 import type { Graph, Weights } from '../model/graph.js';
 import { ArenaLayout } from './arena.js';
-import { foldedWeights } from './fold.js';
+import { quantizerChoice } from './choice.js';
+import { correctedBias, correctionOf, foldedWeights } from './fold.js';
 import { type FusedGraph, type FusedOp, fuseGraph } from './fuse.js';
 import { dims, geometryOf } from './geometry.js';
 import { fillFloat, fillInteger, placeLinear } from './linear.js';
 import type { Plan, PlanOp, PlanTensor, TensorStorage } from './plan.js';
-import { isInteger, type Precision, precisionKey } from './precision.js';
+import { isInteger, type Precision } from './precision.js';
 import { roundHalfEven } from './rounding.js';
 import { type QuantizerSource, tensorStorages, weightBits } from './storage.js';
 
 const LOGITS_NAME = 'logits';
+const NO_CORRECTIONS: LayerCorrections = new Map();
 
 /**
  * Quantises a version to a precision.
  * @param weights by the names that the graph's nodes use
  * @param source what the manifest knows: input range, activation ranges, clip rules; reads no data
+ * @param corrections of this precision's biases, where the manifest says that it has some
  * @throws ServiceError bad_model where a weight or a range is missing, or an accumulator could overflow
  */
-export function buildPlan(graph: Graph, weights: Weights, source: QuantizerSource, precision: Precision): Plan {
-  const fused = fuseGraph(graph);
+export function buildPlan(
+  graph: Graph,
+  weights: Weights,
+  source: QuantizerSource,
+  precision: Precision,
+  corrections: LayerCorrections = NO_CORRECTIONS,
+): Plan {
+  return buildFused(fuseGraph(graph), weights, source, precision, corrections);
+}
+
+/** {@link buildPlan} of a graph that is fused already. */
+export function buildFused(
+  fused: FusedGraph,
+  weights: Weights,
+  source: QuantizerSource,
+  precision: Precision,
+  corrections: LayerCorrections,
+): Plan {
   const { plan, layout, fill } = outline(fused, source, precision);
   const arena = layout.allocate();
-  for (const step of fill) step(arena, weights);
+  for (const step of fill) step(arena, weights, corrections);
   return { ...plan, arena };
 }
 
@@ -30,12 +50,12 @@ export function planBytes(graph: Graph, source: QuantizerSource, precision: Prec
   return outline(fuseGraph(graph), source, precision).layout.bytes;
 }
 
-type FillStep = (arena: SharedArrayBuffer, weights: Weights) => void;
+type FillStep = (arena: SharedArrayBuffer, weights: Weights, corrections: LayerCorrections) => void;
 
 /** Everything about a plan but the bytes in its arena: ops, tensors, and what will fill the arena. */
 export function outline(fused: FusedGraph, source: QuantizerSource, precision: Precision) {
   const mode = isInteger(precision) ? 'integer' : 'float';
-  const rule = source.quantizer.clip_rules[precisionKey(precision)] ?? 'squared-error';
+  const { clipRule: rule } = quantizerChoice(source.quantizer, precision);
   const storages = tensorStorages(fused, source, precision);
   const names = [...fused.tensors.keys()];
   const index = new Map(names.map((name, i) => [name, i]));
@@ -60,8 +80,11 @@ export function outline(fused: FusedGraph, source: QuantizerSource, precision: P
     if (op.kind !== 'other') {
       const bits = weightBits(op.node.name, precision, source.quantizer);
       const slices = placeLinear(layout, geometry.rows, geometry.columns, bits, mode);
-      fill.push((arena, weights) => {
-        const layer = { name: op.node.name, ...foldedWeights(op, weights) };
+      fill.push((arena, weights, corrections) => {
+        const folded = foldedWeights(op, weights);
+        const { name } = op.node;
+        const bias = correctedBias(folded.bias, correctionOf(corrections, name, folded.rows));
+        const layer = { name, ...folded, bias };
         if (mode === 'integer') fillInteger(arena, slices, layer, rule, tensors[input].storage, target);
         else fillFloat(arena, slices, layer, rule);
       });

@@ -1,4 +1,5 @@
 import { ServiceError } from '../errors.js';
+import type { LayerCorrections } from '../model/corrections.js';
 import type { FloatTensor, Weights } from '../model/graph.js';
 import type { FusedAffine, FusedLinear } from './fuse.js';
 
@@ -54,4 +55,26 @@ export function foldedWeights(op: FusedLinear | FusedAffine, weights: Weights): 
     bias[row] = (rawBias ? rawBias[row] : 0) * scale + (norm ? norm.shift[row] : 0);
   }
   return { rows, columns, kernel, bias };
+}
+
+/**
+ * What is taken from the folded biases of a layer: mean error of each output channel, found when the version was made.
+ * @returns null for a layer without one
+ * @throws ServiceError bad_model where there is not one number for each row
+ */
+export function correctionOf(corrections: LayerCorrections, layer: string, rows: number): Float32Array | null {
+  const correction = corrections.get(layer);
+  if (correction === undefined) return null;
+  if (correction.length !== rows) {
+    throw new ServiceError(
+      'bad_model',
+      `bias corrections: ${layer}: expected ${rows} numbers, got ${correction.length}`,
+    );
+  }
+  return correction;
+}
+
+/** The bias with its correction taken off, in float32. */
+export function correctedBias(bias: Float32Array, correction: Float32Array | null): Float32Array {
+  return correction === null ? bias : bias.map((b, row) => b - correction[row]);
 }

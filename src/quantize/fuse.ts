@@ -55,6 +55,8 @@ export interface FusedTensor {
   viewOf: string | null;
   /** The tensor whose scale and zero point it keeps: max pooling and padding make no new values. */
   storageOf: string | null;
+  /** The tensor whose range it has: its own, or that of the concatenation which is its only use. */
+  rangeOf: string;
 }
 
 export interface FusedGraph {
@@ -180,6 +182,7 @@ function assemble(nodes: GraphNode[], opsByEnd: Map<string, FusedOp>, input: str
       role: node.op === 'input' ? 'input' : 'activation',
       viewOf: isView ? node.inputs[0] : null,
       storageOf: keeps || isView ? node.inputs[0] : null,
+      rangeOf: node.name,
     });
     if (op) ops.push(op);
   }
@@ -201,6 +204,12 @@ function assemble(nodes: GraphNode[], opsByEnd: Map<string, FusedOp>, input: str
   }
   const last = tensors.get(output) as FusedTensor;
   if (last.storageOf === null && last.role !== 'input') last.role = 'logits';
+  const isActivation = (tensor?: FusedTensor) => tensor?.role === 'activation';
+  for (const [name, [taker, ...others]] of takers) {
+    const joins = taker.node.op === 'concat' && others.length === 0 && !isView(name);
+    const tensor = tensors.get(name) as FusedTensor;
+    if (joins && isActivation(tensor) && isActivation(tensors.get(taker.output))) tensor.rangeOf = taker.output;
+  }
   return { ops, tensors, input, output };
 }
 

@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.js';
 import type { Manifest } from '../model/manifest.js';
+import { quantizerChoice } from './choice.js';
 import type { FusedGraph, FusedTensor } from './fuse.js';
 import type { TensorStorage } from './plan.js';
 import type { Precision } from './precision.js';
@@ -37,7 +38,7 @@ export function tensorStorages(
   precision: Precision,
 ): Map<string, TensorStorage> {
   const storages = new Map<string, TensorStorage>();
-  const joined = concatenated(graph);
+  const { rangeFactor } = quantizerChoice(source.quantizer, precision);
   for (const tensor of graph.tensors.values()) {
     if (tensor.storageOf !== null) {
       storages.set(tensor.name, storages.get(tensor.storageOf) as TensorStorage);
@@ -47,37 +48,25 @@ export function tensorStorages(
     if (bits === 32) storages.set(tensor.name, { kind: 'float32' });
     else if (bits === 16) storages.set(tensor.name, { kind: 'float16' });
     else {
-      const [low, high] = rangeOf(joined.get(tensor.name) ?? tensor.name, tensor, bits, source);
+      const [low, high] = rangeOf(tensor, bits, source, rangeFactor);
       storages.set(tensor.name, { kind: 'codes', ...codesParameters(low, high, bits) });
     }
   }
   return storages;
 }
 
-function rangeOf(name: string, tensor: FusedTensor, bits: number, source: QuantizerSource): [number, number] {
+/** The clip of a width times the precision's factor, but never wider than what was observed. */
+function rangeOf(tensor: FusedTensor, bits: number, source: QuantizerSource, factor: number): [number, number] {
   if (tensor.role === 'input') return source.input.range;
-  const clip = source.ranges[name]?.clip[bits];
+  const range = source.ranges[tensor.rangeOf];
+  const clip = range?.clip[bits];
   if (!clip) {
+    const name = tensor.rangeOf;
     throw new ServiceError('bad_model', `ranges: expected a clip range of tensor ${name} at ${bits} bits, found none`);
   }
-  return clip;
-}
-
-/** Tensors whose only use is one concatenation, by name, to that concatenation's tensor. */
-function concatenated(graph: FusedGraph): Map<string, string> {
-  const uses = new Map<string, string[]>();
-  const use = (name: string, by: string) => uses.set(name, [...(uses.get(name) ?? []), by]);
-  for (const op of graph.ops) {
-    for (const name of op.inputs) use(name, op.node.op === 'concat' ? op.output : '');
-    if (op.kind === 'linear' && op.residual !== null) use(op.residual, '');
-  }
-  for (const tensor of graph.tensors.values()) if (tensor.storageOf !== null) use(tensor.storageOf, '');
-  const joined = new Map<string, string>();
-  for (const [name, by] of uses) {
-    const target = graph.tensors.get(by[0]);
-    if (by.length === 1 && target?.role === 'activation' && graph.tensors.get(name)?.role === 'activation') {
-      joined.set(name, by[0]);
-    }
-  }
-  return joined;
+  if (factor === 1) return clip;
+  return [
+    Math.max(clip[0] * factor, Math.min(range.min, clip[0])),
+    Math.min(clip[1] * factor, Math.max(range.max, clip[1])),
+  ];
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { correctionsOf } from '../../src/engine/engine.js';
 import { loadLibrary, type NativePool } from '../../src/engine/native-library.js';
 import { describe } from '../../src/engine/native-plan.js';
 import { fuseGraph } from '../../src/quantize/fuse.js';
 import type { Random } from '../support/random.js';
-import { findLibrary, testNet } from './native-nets.js';
+import { findLibrary, testNet, withCorrections } from './native-nets.js';
 
 const { skip } = findLibrary();
 const share = Number(process.env.BITDIAL_TEST_SHARE ?? 1);
@@ -27,8 +28,15 @@ test('thousands of malformed plans are refused in words or run; none brings the 
       { weightBits: 32, activationBits: 32 },
       { weightBits: 3, activationBits: 16 },
     ] as const);
-    const { words, sources, plan } = describe(fuseGraph(source.graph), source.manifest, precision);
-    const floats = sources.map((name) => weights.get(name)?.data as Float32Array);
+    const corrected = withCorrections(source, precision, random);
+    const given = await correctionsOf(corrected, precision);
+    const { words, sources, corrections, plan } = describe(
+      fuseGraph(source.graph),
+      corrected.manifest,
+      precision,
+      given,
+    );
+    const floats = [...sources.map((name) => weights.get(name)?.data as Float32Array), ...corrections];
     for (let i = 0; i < 60; i++) {
       const changed = mutated(words, random, [...odd, ...infinities]);
       try {

@@ -1,9 +1,11 @@
 import { calibrate } from '../../src/engine/calibration.js';
 import type { VariantSource } from '../../src/engine/engine.js';
 import { loadLibrary, type NativeLibrary } from '../../src/engine/native-library.js';
+import { encodeCorrections } from '../../src/model/corrections.js';
 import type { GraphNode, Weights } from '../../src/model/graph.js';
 import type { ClipRule } from '../../src/model/manifest.js';
-import { type Precision, precisionKey } from '../../src/quantize/precision.js';
+import { fuseGraph } from '../../src/quantize/fuse.js';
+import { isInteger, type Precision, precisionKey } from '../../src/quantize/precision.js';
 import { type RandomNet, randomNet } from '../support/nets.js';
 import { Random } from '../support/random.js';
 
@@ -144,4 +146,23 @@ function chain(random: Random, convolutions: Convolution[]): RandomNet {
 export function withRule(source: VariantSource, precision: Precision, rule: ClipRule): VariantSource {
   const quantizer = { ...source.manifest.quantizer, clip_rules: { [precisionKey(precision)]: rule } };
   return { ...source, manifest: { ...source.manifest, quantizer } };
+}
+
+/** The same net with random corrections of most layers' biases, and a random factor on its ranges. */
+export function withCorrections(source: VariantSource, precision: Precision, random: Random): VariantSource {
+  const key = precisionKey(precision);
+  const corrections = new Map<string, Float32Array>();
+  for (const op of fuseGraph(source.graph).ops) {
+    if (op.kind === 'other' || random.chance(0.2)) continue;
+    const channels = op.node.shape[op.node.shape.length - 1];
+    corrections.set(op.node.name, random.normals(channels, 10 ** random.integer(-4, 0)));
+  }
+  const encoded = isInteger(precision) ? encodeCorrections(new Map([[key, corrections]])) : null;
+  const quantizer = {
+    ...source.manifest.quantizer,
+    range_factors: { [key]: random.pick([0.8, 1, 1.25]) },
+    bias_corrections: encoded?.index,
+  };
+  const readCorrections = async () => corrections;
+  return { ...source, manifest: { ...source.manifest, quantizer }, readCorrections };
 }
