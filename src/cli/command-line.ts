@@ -54,6 +54,11 @@ export function usage(synopsis: string, flags: Record<string, Flag>): string {
   return [`usage: ${synopsis}`, '', ...lines].join('\n');
 }
 
+/** A word of a command line as a shell takes it. */
+export function quoted(word: string): string {
+  return /^[\w./=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
 /** Runs a command: a mistake of the caller's ends it with status 2, anything else that fails with 1. */
 export async function runCommand(help: string, command: () => Promise<void>): Promise<void> {
   try {

@@ -1,23 +1,39 @@
-/** `npm run evaluate -- NAME`: measures a version again, at every standard precision, with the engine that serves. */
+/**
+ * `npm run evaluate -- NAME`: measures a version again, at every standard precision, with the engine that serves; with
+ * --choose it chooses the quantiser anew and publishes the same weights with it.
+ */
 import { readConfig } from '../config.js';
 import { ModelStore } from '../model/store.js';
 import { readEnergyTable } from '../quantize/energy.js';
 import { DATASETS, findDataset } from '../training/datasets/table.js';
 import { evaluateVersion } from '../training/evaluate.js';
-import { type Flag, numberFlag, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
+import { requantized } from '../training/requantizing.js';
+import type { StartingPoint } from '../training/request.js';
+import { candidateOf } from '../training/runner.js';
+import { startingPoint } from '../training/starting-point.js';
+import { type Flag, numberFlag, quoted, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
 import { precisionTable } from './precision-table.js';
 
 const FLAGS: Record<string, Flag> = {
   version: { type: 'string', value: 'N', meaning: 'version of the model; default the current one' },
   dataset: { type: 'string', value: 'name', meaning: `one of ${Object.keys(DATASETS).join(', ')}; default its own` },
   limit: { type: 'string', value: 'N', meaning: 'at most so many test images' },
-  models: { type: 'string', value: 'folder', meaning: 'models folder to read alone; default MODELS_DIR and DATA_DIR' },
+  choose: {
+    type: 'boolean',
+    meaning: 'choose the quantiser on images held out of train, then publish a version of the same weights',
+  },
+  models: {
+    type: 'string',
+    value: 'folder',
+    meaning: 'models folder to work on alone; default MODELS_DIR and DATA_DIR',
+  },
   help: { type: 'boolean', meaning: 'this' },
 };
 const HELP = usage('npm run evaluate -- [model] [flags]', FLAGS);
 
 await runCommand(HELP, async () => {
-  const { values, positionals } = readCommandLine(process.argv.slice(2), FLAGS, { least: 0, most: 1 });
+  const args = process.argv.slice(2);
+  const { values, positionals } = readCommandLine(args, FLAGS, { least: 0, most: 1 });
   if (values.help) {
     console.log(HELP);
     return;
@@ -30,13 +46,23 @@ await runCommand(HELP, async () => {
       ? new ModelStore({ modelsDir: values.models, writeTo: 'models' })
       : new ModelStore(config);
   const version = await store.get(positionals[0] ?? config.defaultModel, number);
-  const { manifest, graph } = version;
-  const dataset = await findDataset(String(values.dataset ?? manifest.training?.dataset ?? ''))();
-  const precisions = await evaluateVersion(
-    { graph, weights: await store.source(version).readWeights(), manifest },
-    dataset.test,
-    { energyTable: readEnergyTable(config.energyTable), limit, onProgress: counter() },
-  );
+  const { manifest } = version;
+  const { training, quantizer } = manifest;
+  const dataset = await findDataset(
+    String(values.dataset ?? training?.dataset ?? quantizer.chosen_on?.dataset ?? ''),
+  )();
+  const options = { energyTable: readEnergyTable(config.energyTable), limit, onProgress: counter() };
+  if (values.choose === true) {
+    const start = await startingPoint(store, { model: version.model, from: version.version });
+    const command = `npm run evaluate -- ${args.map(quoted).join(' ')}`;
+    const made = await requantized(version, start as StartingPoint, dataset, { ...options, command });
+    const published = await store.publish(made, { makeCurrent: true });
+    process.stderr.write('\r');
+    console.log(precisionTable(published.manifest));
+    console.log(`${published.model} version ${published.version}, ${published.folder}`);
+    return;
+  }
+  const precisions = await evaluateVersion(await candidateOf(store.source(version)), dataset.test, options);
   process.stderr.write('\r');
   console.log(
     `${version.model} version ${version.version} (${version.digest.slice(0, 12)}), test set of ${dataset.name}`,

@@ -11,7 +11,7 @@ import { DATASETS } from '../training/datasets/table.js';
 import { REGULARIZER_KINDS, type TrainRequest } from '../training/request.js';
 import { startingPoint } from '../training/starting-point.js';
 import { train } from '../training/trainer.js';
-import { type Flag, numberFlag, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
+import { type Flag, numberFlag, quoted, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
 import { precisionTable } from './precision-table.js';
 import { ProgressLines } from './progress-lines.js';
 
@@ -179,10 +179,6 @@ function commit(allowDirty: boolean): string | null {
     );
   }
   return head;
-}
-
-function quoted(word: string): string {
-  return /^[\w./=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function defined(values: Record<string, unknown>): Record<string, unknown> {

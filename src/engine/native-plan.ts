@@ -70,7 +70,8 @@ export function describe(
     pushOp(words, plan, op);
     const fusedOp = fused.ops[i];
     if (!('weights' in op) || fusedOp === undefined || fusedOp.kind === 'other') return;
-    words.push(RULES[clipRule]);
+    // Weights that are floats have none.
+    words.push(RULES[clipRule ?? 'min-max']);
     const correction = correctionOf(given, fusedOp.node.name, op.weights.rows);
     if (correction !== null) correctedAt.push(words.length);
     words.push(correction === null ? NONE : corrections.push(correction) - 1);

@@ -65,6 +65,12 @@ export function checkQuantizer(quantizer: Fields): void {
     keyed(rules, key);
     rules.choice(key, ['min-max', 'squared-error', 'p-2.4']);
   });
+  if (quantizer.get('chosen_on') !== undefined) {
+    const record = quantizer.fields('chosen_on');
+    record.string('dataset');
+    record.integer('images', { min: 0 });
+    for (const name of ['command', 'from']) if (record.get(name) !== undefined) record.string(name);
+  }
   if (quantizer.get('range_factors') !== undefined) {
     each(quantizer, 'range_factors', (factors, key) => {
       keyed(factors, key);

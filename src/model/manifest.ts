@@ -101,8 +101,19 @@ export interface QuantizerChoices {
   range_factors?: Record<string, number>;
   /** Where `corrections.bin` has the corrections of biases; absent where it has none. */
   bias_corrections?: BiasCorrectionIndex;
+  /** What decided; absent where nothing was chosen. */
+  chosen_on?: ChoiceRecord;
   /** Layers (by name) kept at least at these bits, where a version's maker chose so. */
   minimum_bits: Record<string, { weights: number; activations: number }>;
+}
+
+export interface ChoiceRecord {
+  dataset: string;
+  /** Images held out of the data set's training part. */
+  images: number;
+  /** Where it was made after the training: the command, and the digest of the version whose weights and ranges these are. */
+  command?: string;
+  from?: string;
 }
 
 /** What lies in `corrections.bin`: a block of float32 for each precision, in it the layers' channels in this order. */

@@ -55,7 +55,7 @@ type FillStep = (arena: SharedArrayBuffer, weights: Weights, corrections: LayerC
 /** Everything about a plan but the bytes in its arena: ops, tensors, and what will fill the arena. */
 export function outline(fused: FusedGraph, source: QuantizerSource, precision: Precision) {
   const mode = isInteger(precision) ? 'integer' : 'float';
-  const { clipRule: rule } = quantizerChoice(source.quantizer, precision);
+  const rule = quantizerChoice(source.quantizer, precision).clipRule ?? 'squared-error';
   const storages = tensorStorages(fused, source, precision);
   const names = [...fused.tensors.keys()];
   const index = new Map(names.map((name, i) => [name, i]));

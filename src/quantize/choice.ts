@@ -3,9 +3,10 @@ import { isInteger, type Precision, precisionKey } from './precision.js';
 
 /** How a version is quantised at one precision. */
 export interface QuantizerChoice {
-  clipRule: ClipRule;
-  /** On the clip of the activation ranges; 1 is the least squared error. */
-  rangeFactor: number;
+  /** Null where weights are floats. */
+  clipRule: ClipRule | null;
+  /** On the clips of the activation ranges, 1 being the least squared error; null where activations are floats. */
+  rangeFactor: number | null;
   /** Whether the version holds corrections of this precision's biases. */
   biasCorrection: boolean;
 }
@@ -18,8 +19,8 @@ export function quantizerChoice(quantizer: Manifest['quantizer'], precision: Pre
   const key = precisionKey(precision);
   const { clip_rules, range_factors, bias_corrections } = quantizer;
   return {
-    clipRule: clip_rules[key] ?? 'squared-error',
-    rangeFactor: range_factors?.[key] ?? 1,
+    clipRule: precision.weightBits > 8 ? null : (clip_rules[key] ?? 'squared-error'),
+    rangeFactor: precision.activationBits > 8 ? null : (range_factors?.[key] ?? 1),
     biasCorrection: isInteger(precision) && Object.hasOwn(bias_corrections?.offsets ?? {}, key),
   };
 }

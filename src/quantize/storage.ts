@@ -48,7 +48,7 @@ export function tensorStorages(
     if (bits === 32) storages.set(tensor.name, { kind: 'float32' });
     else if (bits === 16) storages.set(tensor.name, { kind: 'float16' });
     else {
-      const [low, high] = rangeOf(tensor, bits, source, rangeFactor);
+      const [low, high] = rangeOf(tensor, bits, source, rangeFactor ?? 1);
       storages.set(tensor.name, { kind: 'codes', ...codesParameters(low, high, bits) });
     }
   }

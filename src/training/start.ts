@@ -52,7 +52,8 @@ function withoutWeights({ weightsManifest: _, ...topology }: Record<string, unkn
   return topology;
 }
 
-function expectShape(field: string, what: string, expected: readonly number[], actual: readonly number[]): void {
+/** @throws ServiceError invalid_field where two shapes differ */
+export function expectShape(field: string, what: string, expected: readonly number[], actual: readonly number[]): void {
   if (expected.length === actual.length && expected.every((n, i) => n === actual[i])) return;
   throw new ServiceError(
     'invalid_field',

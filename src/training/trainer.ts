@@ -1,13 +1,12 @@
-/** From a request to a version: begin, fit, calibrate, choose, evaluate. */
+/** From a request to a version: begin, fit, calibrate, appraise. */
 import { calibrate } from '../engine/calibration.js';
 import type { InputSpec, TrainingRecord } from '../model/manifest.js';
 import { readEnergyTable } from '../quantize/energy.js';
 import { type BackendName, loadBackend } from '../tensorflow/backend.js';
-import { chooseDefault, DEFAULT_CANDIDATES } from './choice.js';
+import { appraise } from './appraisal.js';
 import { commandOf } from './command.js';
 import type { Split } from './datasets/dataset.js';
 import { findDataset } from './datasets/table.js';
-import { type Candidate, evaluateVersion } from './evaluate.js';
 import { type Fitted, fit } from './fit.js';
 import { ProgressReport } from './report.js';
 import type { StartingPoint, TrainingHooks, TrainingResult, TrainRequest } from './request.js';
@@ -29,8 +28,6 @@ export interface TrainingOptions {
 
 /** Training images that the activation ranges come from. */
 const CALIBRATION_IMAGES = 1000;
-/** Validation images that the default precision is chosen on. */
-const CHOICE_IMAGES = 2000;
 const CALIBRATION_BATCH = 100;
 
 /**
@@ -66,38 +63,30 @@ export async function train(
   const ranges = calibrate(graph, weights, input, images, () => {
     if (hooks.isCancelled()) throw new TrainingCancelled();
   });
-  const quantizer = { clip_rules: {}, minimum_bits: {} };
-  const candidate: Candidate = { graph, weights, manifest: { input, ranges, quantizer } };
-
-  const energyTable = readEnergyTable(options.energyTable);
-  const isCancelled = () => hooks.isCancelled();
-  const onChoice = (done: number) => report.evaluated(done * CHOICE_SHARE);
-  const chosenOn = {
-    energyTable,
-    isCancelled,
-    precisions: DEFAULT_CANDIDATES,
-    limit: Math.min(CHOICE_IMAGES, options.evaluationLimit ?? CHOICE_IMAGES),
-  };
-  const choice = await evaluateVersion(candidate, dataset.validation, { ...chosenOn, onProgress: onChoice });
-  const onTest = (done: number) => report.evaluated(CHOICE_SHARE + done * (1 - CHOICE_SHARE));
-  const testing = { energyTable, isCancelled, limit: options.evaluationLimit, onProgress: onTest };
-  const precisions = await evaluateVersion(candidate, dataset.test, testing);
+  const { candidate, precisions, default_precision } = await appraise(
+    { graph, weights, manifest: { input, ranges, quantizer: { clip_rules: {}, minimum_bits: {} } } },
+    dataset,
+    {
+      energyTable: readEnergyTable(options.energyTable),
+      limit: options.evaluationLimit,
+      isCancelled: () => hooks.isCancelled(),
+      onProgress: (done) => report.evaluated(done),
+    },
+  );
 
   const training = record(request, fitted, backend.name, trainedIn, start, options);
   const manifest = {
     model: request.model,
     ...candidate.manifest,
     labels: dataset.labels,
-    default_precision: chooseDefault(choice),
+    default_precision,
     precisions,
     training,
   };
   const accuracies = Object.fromEntries(Object.entries(precisions).map(([key, { accuracy }]) => [key, accuracy]));
-  return { version: { manifest, topology, weights }, accuracies, backend: backend.name };
+  const version = { manifest, topology, weights, corrections: candidate.corrections };
+  return { version, accuracies, backend: backend.name };
 }
-
-/** Of the evaluation's time: the part that the choice of the default precision takes. */
-const CHOICE_SHARE = 0.1;
 
 async function calibrationImages(split: Split, count: number, hooks: TrainingHooks) {
   const batches: { input: Float32Array; batch: number }[] = [];

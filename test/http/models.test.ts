@@ -22,6 +22,16 @@ test('the models, one model, one version', async (t) => {
     one.body.precisions.map((p: { bits: number; activation_bits: number }) => `${p.bits}x${p.activation_bits}`),
     ['8x8', '4x4', '2x8'],
   );
+  const chosen = one.body.precisions.map((p: Record<string, unknown>) => [
+    p.clip_rule,
+    p.range_factor,
+    p.bias_correction,
+  ]);
+  assert.deepEqual(chosen, [
+    ['squared-error', 1, false],
+    ['p-2.4', 0.8, true],
+    ['squared-error', 1, false],
+  ]);
   const second = await http.get('/models/tiny?version=2').expect(200);
   assert.equal(second.body.digest, 'e'.repeat(64));
   assert.equal(second.body.current, 1);

@@ -45,7 +45,12 @@ export const manifest: Manifest = {
   input: { shape: [4, 4, 1], range: [0, 1], resize: 'fill' },
   labels: LABELS,
   ranges: {},
-  quantizer: { clip_rules: {}, minimum_bits: {} },
+  quantizer: {
+    clip_rules: { '4x4': 'p-2.4' },
+    range_factors: { '4x4': 0.8 },
+    bias_corrections: { layers: [{ name: 'dense', channels: 3 }], offsets: { '4x4': 0 } },
+    minimum_bits: {},
+  },
   default_precision: '8x8',
   precisions: { '8x8': record(0.9, 0.003), '4x4': record(0.8, 0.002), '2x8': record(0.5, 0.001) },
   training: null,
@@ -68,7 +73,8 @@ export function tinyNewVersion(model: string): NewVersion {
     { class_name: 'Dense', config: { name: 'dense', units: 3, activation: 'softmax' } },
   ];
   const modelTopology = { class_name: 'Sequential', config: { name: 'tiny', layers } };
-  return { manifest: { ...rest, model }, topology: { format: 'layers-model', modelTopology }, weights };
+  const quantizer = { clip_rules: {}, minimum_bits: {} };
+  return { manifest: { ...rest, quantizer, model }, topology: { format: 'layers-model', modelTopology }, weights };
 }
 
 export function tinySource(): VariantSource {

@@ -6,6 +6,13 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { precisionTable } from '../../src/cli/precision-table.js';
+import { calibrate } from '../../src/engine/calibration.js';
+import { importGraph } from '../../src/model/import.js';
+import { ModelStore } from '../../src/model/store.js';
+import { isInteger, precisionKey, STANDARD_PRECISIONS } from '../../src/quantize/precision.js';
+import { lenet } from '../../src/training/architectures/lenet.js';
+import { findDataset } from '../../src/training/datasets/table.js';
+import { initialWeights } from '../../src/training/weights.js';
 
 function run(command: string, ...args: string[]) {
   const path = fileURLToPath(new URL(`../../src/cli/${command}.js`, import.meta.url));
@@ -48,10 +55,56 @@ test('the commands refuse what they do not know, with their usage, and write not
 test('the precision table as text', () => {
   const row = { images: 10000, memory_bytes: 1, macs: 1, energy_uj: 2.51234 };
   const precisions = { '32x32': { ...row, accuracy: 0.9912 }, '4x4': { ...row, accuracy: 0.9875 } };
-  assert.deepEqual(precisionTable({ precisions, default_precision: '4x4' }).split('\n'), [
-    'precision  accuracy  vs float  images  bytes     µJ',
-    '32x32       99.12 %      0.00   10000      1  2.512',
-    '4x4 *       98.75 %     -0.37   10000      1  2.512',
+  const bias_corrections = { layers: [{ name: 'f', channels: 3 }], offsets: { '4x4': 0 } };
+  const chosen = { clip_rules: { '4x4': 'p-2.4' as const }, range_factors: { '4x4': 0.8 }, bias_corrections };
+  const quantizer = { ...chosen, minimum_bits: {} };
+  assert.deepEqual(precisionTable({ precisions, default_precision: '4x4', quantizer }).split('\n'), [
+    'precision  accuracy  vs float  images  bytes     µJ  weights  ranges     biases',
+    '32x32       99.12 %      0.00   10000      1  2.512                            ',
+    '4x4 *       98.75 %     -0.37   10000      1  2.512    p-2.4   × 0.8  corrected',
     '* the default of a request that names no precision',
   ]);
+});
+
+test('evaluate --choose publishes the same weights with a quantiser chosen anew, and says how', async () => {
+  const models = mkdtempSync(join(tmpdir(), 'bitdial-cli-'));
+  const store = new ModelStore({ modelsDir: models, writeTo: 'models' });
+  const topology = lenet([28, 28, 1], 10);
+  const graph = importGraph(topology);
+  const weights = initialWeights(graph, 1);
+  const input = {
+    shape: [28, 28, 1] as [number, number, number],
+    range: [0, 1] as [number, number],
+    resize: 'fill' as const,
+  };
+  const { validation } = await findDataset('mnist')();
+  const { input: pixels } = await validation.batch([0, 1, 2, 3]);
+  const ranges = calibrate(graph, weights, input, [{ input: pixels, batch: 4 }]);
+  const labels = Array.from({ length: 10 }, (_, digit) => String(digit));
+  const quantizer = { clip_rules: {}, minimum_bits: {} };
+  const rest = { labels, default_precision: '8x8', precisions: {}, training: null };
+  const manifest = { model: 'digits', input, ranges, quantizer, ...rest };
+  const first = await store.publish({ manifest, topology, weights }, { makeCurrent: true });
+
+  const none = run('evaluate', 'digits', '--choose', '--models', models);
+  assert.equal(none.status, 1);
+  assert.match(none.stderr, /^dataset: expected one of .*, got ""/);
+  const args = ['digits', '--choose', '--dataset', 'mnist', '--limit', '60', '--models', models];
+  const { status, stdout, stderr } = run('evaluate', ...args);
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /biases\n/);
+  const second = await new ModelStore({ modelsDir: models, writeTo: 'models' }).get('digits');
+  assert.equal(second.version, 2);
+  assert.equal(second.manifest.files['weights.bin'], first.manifest.files['weights.bin']);
+  assert.equal(second.manifest.files['model.json'], first.manifest.files['model.json']);
+  assert.deepEqual(second.manifest.ranges, first.manifest.ranges);
+  const command = `npm run evaluate -- ${args.join(' ')}`;
+  assert.deepEqual(second.manifest.quantizer.chosen_on, { dataset: 'mnist', images: 60, command, from: first.digest });
+  const integer = STANDARD_PRECISIONS.filter(isInteger).map(precisionKey);
+  assert.deepEqual(Object.keys(second.manifest.quantizer.clip_rules), integer);
+  assert.deepEqual(Object.keys(second.manifest.precisions), STANDARD_PRECISIONS.map(precisionKey));
+  const again = run('evaluate', 'digits', '--limit', '60', '--models', models);
+  assert.equal(again.status, 0, again.stderr);
+  const tables = [again.stdout, stdout].map((text) => text.split('\n').filter((line) => /^\d+x\d+/.test(line)));
+  assert.deepEqual(tables[0], tables[1], 'measured again it is the same');
 });

@@ -1,4 +1,5 @@
 import type { Manifest } from '../../model/manifest.js';
+import { quantizerChoice } from '../../quantize/choice.js';
 import { parsePrecision } from '../../quantize/precision.js';
 import type { PredictionService } from '../../serving/request.js';
 import type { ModelCatalog } from '../parts.js';
@@ -69,11 +70,18 @@ export function modelRoutes(app: App, { service, store, defaultModel }: Options)
 }
 
 /** Widest weights first, then widest activations. */
-function precisionTable({ precisions }: Pick<Manifest, 'precisions'>) {
+function precisionTable({ precisions, quantizer }: Pick<Manifest, 'precisions' | 'quantizer'>) {
   const rows = Object.entries(precisions).map(([key, record]) => {
-    const { weightBits, activationBits } = parsePrecision(key);
+    const precision = parsePrecision(key);
+    const {
+      clipRule: clip_rule,
+      rangeFactor: range_factor,
+      biasCorrection: bias_correction,
+    } = quantizerChoice(quantizer, precision);
+    const chosen = { clip_rule, range_factor, bias_correction };
+    const { weightBits: bits, activationBits: activation_bits } = precision;
     const { accuracy, images, energy_uj, memory_bytes, macs } = record;
-    return { bits: weightBits, activation_bits: activationBits, accuracy, images, energy_uj, memory_bytes, macs };
+    return { bits, activation_bits, accuracy, images, energy_uj, memory_bytes, macs, ...chosen };
   });
   return rows.sort((a, b) => b.bits - a.bits || b.activation_bits - a.activation_bits);
 }

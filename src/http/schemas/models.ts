@@ -35,6 +35,15 @@ const PrecisionRow = Type.Object({
   energy_uj: Type.Number({ description: 'One inference, by the energy table of the machine that made the version' }),
   memory_bytes: Type.Integer({ description: 'Resident bytes of the variant' }),
   macs: Type.Integer(),
+  clip_rule: nullable(
+    Type.String({
+      description: 'How weights are clipped: min-max, squared-error or p-2.4; null where they are floats',
+    }),
+  ),
+  range_factor: nullable(
+    Type.Number({ description: 'On the clips of least squared error of the activations; null where they are floats' }),
+  ),
+  bias_correction: Type.Boolean({ description: 'Whether biases are corrected for the shift that quantising brings' }),
 });
 
 const ModelDetail = Type.Object({
@@ -61,6 +70,9 @@ export const modelResponses = {
         energy_uj: 1.9,
         memory_bytes: 31900,
         macs: 281640,
+        clip_rule: 'squared-error',
+        range_factor: 1,
+        bias_correction: true,
       },
     ],
     manifest: {
