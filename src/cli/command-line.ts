@@ -1,5 +1,6 @@
 /** What the commands share: flags, usage, and how they end. */
 import { parseArgs } from 'node:util';
+import type { BackendName } from '../tensorflow/backend.js';
 
 export interface Flag {
   /** `boolean` takes no value. */
@@ -45,6 +46,19 @@ export function numberFlag(values: Record<string, string | boolean | undefined>,
     throw new UsageError(`--${name}: expected a number, got ${JSON.stringify(text)}`);
   }
   return number;
+}
+
+/** A flag's value as a whole number from 1; undefined where it is not given. */
+export function wholeFlag(values: Record<string, string | boolean | undefined>, name: string): number | undefined {
+  const number = numberFlag(values, name);
+  if (number === undefined || (Number.isSafeInteger(number) && number >= 1)) return number;
+  throw new UsageError(`--${name}: expected a whole number from 1, got ${number}`);
+}
+
+/** `--backend`, by default auto. */
+export function backendFlag({ backend = 'auto' }: Record<string, string | boolean | undefined>): BackendName | 'auto' {
+  if (backend === 'auto' || backend === 'wasm' || backend === 'tensorflow') return backend;
+  throw new UsageError(`--backend: expected auto, wasm or tensorflow, got ${JSON.stringify(backend)}`);
 }
 
 export function usage(synopsis: string, flags: Record<string, Flag>): string {

@@ -11,7 +11,7 @@ import { requantized } from '../training/requantizing.js';
 import type { StartingPoint } from '../training/request.js';
 import { candidateOf } from '../training/runner.js';
 import { startingPoint } from '../training/starting-point.js';
-import { type Flag, numberFlag, quoted, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
+import { type Flag, quoted, readCommandLine, runCommand, usage, wholeFlag } from './command-line.js';
 import { precisionTable } from './precision-table.js';
 
 const FLAGS: Record<string, Flag> = {
@@ -38,8 +38,8 @@ await runCommand(HELP, async () => {
     console.log(HELP);
     return;
   }
-  const number = whole(values, 'version');
-  const limit = whole(values, 'limit');
+  const number = wholeFlag(values, 'version');
+  const limit = wholeFlag(values, 'limit');
   const config = readConfig();
   const store =
     typeof values.models === 'string'
@@ -69,12 +69,6 @@ await runCommand(HELP, async () => {
   );
   console.log(precisionTable({ ...manifest, precisions }));
 });
-
-function whole(values: Record<string, string | boolean | undefined>, name: string): number | undefined {
-  const number = numberFlag(values, name);
-  if (number === undefined || (Number.isSafeInteger(number) && number >= 1)) return number;
-  throw new UsageError(`--${name}: expected a whole number from 1, got ${number}`);
-}
 
 /** Shows on a terminal how far it is. */
 function counter(): (done: number) => void {

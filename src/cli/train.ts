@@ -1,17 +1,15 @@
 /** `npm run train -- --model NAME …`: trains here and now, and writes a version to be shipped. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { PROJECT_ROOT } from '../config.js';
 import { parseTrainRequest } from '../jobs/validation.js';
 import { ModelStore } from '../model/store.js';
-import type { BackendName } from '../tensorflow/backend.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
 import { DATASETS } from '../training/datasets/table.js';
 import { REGULARIZER_KINDS, type TrainRequest } from '../training/request.js';
 import { startingPoint } from '../training/starting-point.js';
 import { train } from '../training/trainer.js';
-import { type Flag, numberFlag, quoted, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
+import { backendFlag, type Flag, numberFlag, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
+import { commit, invocation } from './commit.js';
 import { precisionTable } from './precision-table.js';
 import { ProgressLines } from './progress-lines.js';
 
@@ -73,9 +71,9 @@ await runCommand(HELP, async () => {
   if (values.model === undefined) throw new UsageError('--model: expected the name of a model, got nothing');
   const request = requestOf(values);
   const options = {
-    command: `npm run train -- ${args.map(quoted).join(' ')}`,
+    command: invocation('train', args),
     commit: commit(values['allow-dirty'] === true),
-    backend: backend(values),
+    backend: backendFlag(values),
   };
   const out = resolve(String(values.out ?? 'models'));
   const store = new ModelStore({ modelsDir: out, writeTo: 'models' });
@@ -147,38 +145,6 @@ function architecture(value: string | boolean | undefined): unknown {
   } catch (error) {
     throw new UsageError(`--architecture: ${value}: ${(error as Error).message}`);
   }
-}
-
-function backend({ backend = 'auto' }: Values): BackendName | 'auto' {
-  if (backend === 'auto' || backend === 'wasm' || backend === 'tensorflow') return backend;
-  throw new UsageError(`--backend: expected auto, wasm or tensorflow, got ${JSON.stringify(backend)}`);
-}
-
-/** The commit that the weights can be made again from; null outside a repository. */
-function commit(allowDirty: boolean): string | null {
-  const git = (...args: string[]) =>
-    execFileSync('git', ['-C', PROJECT_ROOT, ...args], { encoding: 'utf8', stdio: 'pipe' });
-  let head: string;
-  try {
-    head = git('rev-parse', 'HEAD').trim();
-  } catch {
-    return null;
-  }
-  const changes = git(
-    'status',
-    '--porcelain',
-    '--',
-    'src',
-    'package.json',
-    'package-lock.json',
-    'tsconfig.json',
-  ).trim();
-  if (changes !== '' && !allowDirty) {
-    throw new UsageError(
-      `files differ from the commit that the version would name (--allow-dirty trains all the same):\n${changes}`,
-    );
-  }
-  return head;
 }
 
 function defined(values: Record<string, unknown>): Record<string, unknown> {

@@ -4,9 +4,10 @@ import { kindsOf, type RegularizerSettings, type TrainRequest } from './request.
 export function commandOf(request: TrainRequest): string {
   const { optimizer, limit, from, architecture } = request;
   const words = ['npm run train --', `--model ${request.model}`, `--dataset ${request.dataset}`];
-  words.push(`--architecture ${typeof architecture === 'string' ? architecture : 'topology.json'}`);
-  if (request.width !== 1) words.push(`--width ${request.width}`);
+  // A version has its own architecture, so the two are not given together.
   if (from !== null) words.push(`--from ${from}`);
+  else words.push(`--architecture ${typeof architecture === 'string' ? architecture : 'topology.json'}`);
+  if (request.width !== 1) words.push(`--width ${request.width}`);
   words.push(`--epochs ${request.epochs}`, `--batch-size ${request.batch_size}`);
   words.push(`--learning-rate ${request.learning_rate}`);
   words.push(`--optimizer ${optimizer.kind}`, `--weight-decay ${optimizer.weight_decay}`);

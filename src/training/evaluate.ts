@@ -14,6 +14,8 @@ export interface EvaluationOptions {
   precisions?: readonly Precision[];
   /** At most so many examples, the first of the split; by default all. */
   limit?: number;
+  /** Of the native engine; by default one, for a service's own predictions come first. 0: one for each core. */
+  threads?: number;
   /** Asked before every batch. */
   isCancelled?(): boolean;
   /** @param done share of the work, 0..1 */
@@ -36,7 +38,7 @@ export async function evaluateVersion(
   const { energyTable, precisions = STANDARD_PRECISIONS, limit = Number.POSITIVE_INFINITY } = options;
   const images = Math.min(split.size, limit);
   const records: Record<string, PrecisionRecord> = {};
-  const runners = await Runners.open();
+  const runners = await Runners.open(options.threads);
   try {
     const batches = new ImageBatches(split, 0, images, BATCH);
     for (const [p, precision] of precisions.entries()) {

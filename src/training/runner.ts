@@ -40,10 +40,10 @@ export interface Runner {
 export class Runners {
   private constructor(readonly engine: NativeEngine | null) {}
 
-  /** One thread: the service's own predictions come first. */
-  static async open(): Promise<Runners> {
+  /** @param threads by default one: the service's own predictions come first */
+  static async open(threads = 1): Promise<Runners> {
     try {
-      return new Runners(await NativeEngine.create({ threads: 1 }));
+      return new Runners(await NativeEngine.create({ threads }));
     } catch {
       return new Runners(null);
     }

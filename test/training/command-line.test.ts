@@ -33,15 +33,22 @@ test('the commands refuse what they do not know, with their usage, and write not
       /^dataset: expected one of "mnist", "cifar10", got "imagenet"/,
     ],
     ['evaluate', ['a', 'b'], /^expected 0 to 1 names, got 2/],
-    ['dataset', [], /^expected 1 names, got 0/],
     ['dataset', ['imagenet'], /^expected one of cifar10, got "imagenet"/],
+    ['reproduce', ['imagenet'], /^data set: expected one of mnist, cifar10, got "imagenet"/],
+    ['reproduce', ['mnist', '--methods', 'plain,magic'], /^--methods: expected one of plain, .*, got "magic"/],
+    ['reproduce', ['mnist', '--net', 'lenet', '--width', '9'], /^width: expected a number from 0.25 to 4, got 9/],
+    ['reproduce', ['mnist', '--from-scratch', '--epochs', '3'], /^--epochs: expected nothing beside --from-scratch/],
     ['evaluate', ['--limit', '1.5'], /^--limit: expected a whole number from 1, got 1.5/],
   ];
-  const flags: Record<string, string[]> = { train: ['--out', out], evaluate: ['--models', out] };
+  const flags: Record<string, string[]> = {
+    train: ['--out', out],
+    evaluate: ['--models', out],
+    reproduce: ['--out', out],
+  };
   for (const [command, args, message] of cases) {
     const { status, stderr } = run(command, ...args, ...(flags[command] ?? []));
     assert.match(stderr, message);
-    assert.match(stderr, /usage: npm run (train|evaluate|dataset) -- /);
+    assert.match(stderr, /usage: npm run (train|evaluate|dataset|reproduce) -- /);
     assert.doesNotMatch(stderr, /\n {4}at /);
     assert.equal(status, 2, stderr);
   }

@@ -45,7 +45,8 @@ export function builtIn(
   return architecture(inputShape, classes, width);
 }
 
-function findArchitecture(name: string): Architecture {
+/** ServiceError invalid_field for a name that is not built in. */
+export function findArchitecture(name: string): Architecture {
   if (Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name];
   const expected = Object.keys(ARCHITECTURES).join(', ');
   throw new ServiceError(

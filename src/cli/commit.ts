@@ -1,0 +1,42 @@
+import { execFileSync } from 'node:child_process';
+import { PROJECT_ROOT } from '../config.js';
+import { UsageError } from './command-line.js';
+
+/**
+ * The commit that weights can be made again from; null outside a repository.
+ * @throws UsageError where what weights depend on differs from it, unless that is allowed
+ */
+export function commit(allowDirty: boolean): string | null {
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', PROJECT_ROOT, ...args], { encoding: 'utf8', stdio: 'pipe' });
+  let head: string;
+  try {
+    head = git('rev-parse', 'HEAD').trim();
+  } catch {
+    return null;
+  }
+  const changes = git(
+    'status',
+    '--porcelain',
+    '--',
+    'src',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+  ).trim();
+  if (changes !== '' && !allowDirty) {
+    throw new UsageError(
+      `files differ from the commit that the version would name (--allow-dirty trains all the same):\n${changes}`,
+    );
+  }
+  return head;
+}
+
+/** A command as it was given, for the record. */
+export function invocation(script: string, args: readonly string[]): string {
+  return `npm run ${script} -- ${args.map(quoted).join(' ')}`;
+}
+
+function quoted(word: string): string {
+  return /^[\w./=,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

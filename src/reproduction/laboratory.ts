@@ -1,0 +1,96 @@
+/** The real work behind a study: trains a run, keeps its version, and measures it under both quantisers. */
+import { basename, dirname, join, resolve } from 'node:path';
+import { ModelStore } from '../model/store.js';
+import type { Version } from '../model/version.js';
+import { readEnergyTable } from '../quantize/energy.js';
+import { parsePrecision } from '../quantize/precision.js';
+import type { BackendName } from '../tensorflow/backend.js';
+import type { Split } from '../training/datasets/dataset.js';
+import { findDataset } from '../training/datasets/table.js';
+import { evaluateVersion } from '../training/evaluate.js';
+import type { StartingPoint, TrainingHooks } from '../training/request.js';
+import { candidateOf } from '../training/runner.js';
+import { startingPoint } from '../training/starting-point.js';
+import { train } from '../training/trainer.js';
+import { minMaxAccuracies } from './min-max.js';
+import { type Outcome, PRECISIONS } from './record.js';
+import type { Execute, Provenance } from './runner.js';
+import { commandFor, modelName, type Run, requestOf, type Study } from './study.js';
+
+export interface LaboratoryOptions extends Provenance {
+  backend: BackendName | 'auto';
+  hooks: TrainingHooks;
+  /** Of the min-max evaluation; 0: one for each core. */
+  threads: number;
+}
+
+/** The folder of a study's versions. */
+export function modelsFolder({ folder }: Pick<Study, 'folder'>): string {
+  return join(folder, 'models');
+}
+
+export function laboratory(study: Study, options: LaboratoryOptions): Execute {
+  const store = new ModelStore({ modelsDir: modelsFolder(study), writeTo: 'models' });
+  const limit = study.testLimit ?? undefined;
+  // Kept: the test part alone, for every run of the study.
+  let test: Promise<Split> | undefined;
+  const testSplit = (): Promise<Split> => {
+    test ??= findDataset(study.dataset)().then((dataset) => dataset.test);
+    return test;
+  };
+  const measuring = { energyTable: readEnergyTable(undefined), limit };
+
+  async function trained(run: Run): Promise<{ made: Version; ours: Record<string, number> }> {
+    const request = requestOf(run);
+    if (request === null) return given(run);
+    const training = {
+      command: commandFor(run, options.models) ?? undefined,
+      commit: options.commit,
+      backend: options.backend,
+      evaluationLimit: limit,
+    };
+    const { version, accuracies } = await train(request, options.hooks, await startingPoint(store, request), training);
+    return { made: await store.publish(version, { makeCurrent: false }), ours: accuracies };
+  }
+
+  /** A base that was trained before: a copy of it among the study's versions. */
+  async function given(run: Run): Promise<{ made: Version; ours: Record<string, number> }> {
+    const folder = resolve(study.base as string);
+    const source = new ModelStore({ modelsDir: dirname(folder), writeTo: 'models' });
+    const version = await source.get(basename(folder));
+    const from = { model: version.model, from: version.version };
+    const { topology, weights } = (await startingPoint(source, from)) as StartingPoint;
+    const { corrections } = await candidateOf(source.source(version));
+    const { format: _f, files: _i, created: _c, ...manifest } = version.manifest;
+    const copy = { manifest: { ...manifest, model: modelName(study, run.seed) }, topology, weights, corrections };
+    const made = await store.publish(copy, { makeCurrent: false });
+    const candidate = { graph: made.graph, weights, manifest: made.manifest, corrections };
+    const records = await evaluateVersion(candidate, await testSplit(), {
+      ...measuring,
+      precisions: PRECISIONS.map(parsePrecision),
+    });
+    return { made, ours: Object.fromEntries(Object.entries(records).map(([key, { accuracy }]) => [key, accuracy])) };
+  }
+
+  return async (run): Promise<Outcome> => {
+    const { made, ours } = await trained(run);
+    const { manifest, graph } = made;
+    const candidate = { graph, weights: await store.source(made).readWeights(), manifest };
+    const split = await testSplit();
+    const [float, ...integers] = PRECISIONS;
+    const threads = options.threads;
+    const minMax = await minMaxAccuracies(candidate, split, integers, { ...measuring, threads });
+    return {
+      version: { version: made.version, digest: made.digest },
+      accuracies: {
+        ours: Object.fromEntries(PRECISIONS.map((key) => [key, ours[key]])),
+        'min-max': Object.fromEntries(PRECISIONS.map((key) => [key, key === float ? ours[key] : minMax[key]])),
+      },
+      images: Math.min(split.size, limit ?? split.size),
+      examples: manifest.training?.examples ?? 0,
+      backend: manifest.training?.backend ?? 'unknown',
+      duration_s: manifest.training?.duration_s ?? 0,
+      history: manifest.training?.history ?? [],
+    };
+  };
+}

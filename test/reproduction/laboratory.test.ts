@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { ModelStore } from '../../src/model/store.js';
+import { laboratory, modelsFolder } from '../../src/reproduction/laboratory.js';
+import { PRECISIONS } from '../../src/reproduction/record.js';
+import { runStudy } from '../../src/reproduction/runner.js';
+import type { Study } from '../../src/reproduction/study.js';
+import { BACKEND } from '../training/nets.js';
+import { studyIn } from './fixtures.js';
+
+let root: string;
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'bitdial-laboratory-'));
+});
+after(() => rm(root, { recursive: true }));
+
+const SMALL = {
+  dataset: 'mnist',
+  net: 'lenet',
+  width: 0.25,
+  seeds: [1],
+  baseEpochs: 1,
+  epochs: 1,
+  limit: 64,
+  testLimit: 10,
+};
+
+async function run(study: Study) {
+  const provenance = { commit: null, reproduction: 'npm run reproduce -- mnist', models: 'data/models' };
+  const hooks = { onProgress: () => undefined, isCancelled: () => false };
+  const execute = laboratory(study, { ...provenance, backend: BACKEND, hooks, threads: 1 });
+  return runStudy(study, execute, provenance);
+}
+
+test('a study of seconds: a base, methods that go on from it, and their figures', async () => {
+  const study = studyIn(join(root, 'one'), SMALL);
+  const { records, failures } = await run(study);
+  assert.deepEqual(failures, []);
+  assert.deepEqual(
+    records.map(({ method }) => method),
+    ['base', 'plain', 'gradient-l1-medium'],
+  );
+  for (const { accuracies, images, examples, backend, history, base, method } of records) {
+    for (const figures of Object.values(accuracies)) {
+      assert.deepEqual(Object.keys(figures), [...PRECISIONS]);
+      for (const share of Object.values(figures))
+        assert.ok(Number.isInteger(Math.round(share * 1e6) / 1e5), `${share}`);
+    }
+    assert.equal(accuracies.ours['32x32'], accuracies['min-max']['32x32']);
+    assert.deepEqual([images, examples, backend, history.length], [10, 64, BACKEND, 1]);
+    assert.deepEqual(base, method === 'base' ? null : records[0].version);
+  }
+  const store = new ModelStore({ modelsDir: modelsFolder(study), writeTo: 'models' });
+  for (const { version, base } of records) {
+    const made = await store.get('lenet-seed1', version.version);
+    assert.equal(made.digest, version.digest);
+    assert.equal(made.manifest.training?.from, base?.digest ?? null);
+  }
+
+  // A version that is there already, as the base of another study.
+  const given = studyIn(join(root, 'two'), {
+    ...SMALL,
+    methods: ['plain'],
+    base: join(modelsFolder(study), 'lenet-seed1'),
+  });
+  const second = await run(given);
+  assert.deepEqual(second.failures, []);
+  const [base, plain] = second.records;
+  assert.equal(base.command, null);
+  const before = records.find(({ version }) => version.version === 1) ?? assert.fail();
+  assert.deepEqual(base.accuracies, before.accuracies, 'the same weights give the same figures');
+  assert.equal(plain.base?.digest, base.version.digest);
+});
