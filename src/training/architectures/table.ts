@@ -46,7 +46,7 @@ export function builtIn(
 }
 
 /** ServiceError invalid_field for a name that is not built in. */
-export function findArchitecture(name: string): Architecture {
+function findArchitecture(name: string): Architecture {
   if (Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name];
   const expected = Object.keys(ARCHITECTURES).join(', ');
   throw new ServiceError(
