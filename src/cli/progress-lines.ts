@@ -14,7 +14,11 @@ export class ProgressLines implements TrainingHooks {
     console.log(`backend: ${name}`);
   }
 
-  onProgress({ phase, epoch, epochs, step, steps, loss, accuracy, progress, eta_s }: TrainingProgress): void {
+  onNotice(_level: string, text: string): void {
+    console.log(text);
+  }
+
+  onProgress({ phase, epoch, epochs, step, steps, progress, eta_s, ...numbers }: TrainingProgress): void {
     const now = performance.now();
     if (now - this.#told < 5000 && epoch === this.#epoch && phase === this.#phase) return;
     this.#told = now;
@@ -22,7 +26,10 @@ export class ProgressLines implements TrainingHooks {
     this.#phase = phase;
     const words = [phase.padEnd(11), `${(100 * progress).toFixed(1)} %`.padStart(7)];
     if (phase === 'training') {
+      const { loss, accuracy, norm_weights, norm_activations } = numbers;
       words.push(`epoch ${epoch + 1}/${epochs}`, `step ${step}/${steps}`, `loss ${loss?.toFixed(4)}`);
+      if (norm_weights !== null) words.push(`‖g_w‖ ${norm_weights.toPrecision(3)}`);
+      if (norm_activations !== null) words.push(`‖g_y‖ ${norm_activations.toPrecision(3)}`);
       if (accuracy !== null) words.push(`validation ${(100 * accuracy).toFixed(2)} %`);
     }
     if (eta_s !== null) words.push(`${Math.round(eta_s)} s left`);

@@ -1,9 +1,11 @@
 /** `npm run train -- --model NAME …`: trains here and now, and writes a version to be shipped. */
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+
 import { parseTrainRequest } from '../jobs/validation.js';
 import { ModelStore } from '../model/store.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
+import { isForeign, removeCheckpoint } from '../training/checkpoint.js';
 import { DATASETS } from '../training/datasets/table.js';
 import { REGULARIZER_KINDS, type TrainRequest } from '../training/request.js';
 import { startingPoint } from '../training/starting-point.js';
@@ -44,6 +46,8 @@ const FLAGS: Record<string, Flag> = {
   },
   'lambda-weights': { type: 'string', value: 'x', meaning: 'strength for the weights' },
   'lambda-activations': { type: 'string', value: 'x', meaning: 'strength for the activations' },
+  'ratio-weights': { type: 'string', value: 'x', meaning: 'in the place of lambda-weights: what λ‖g‖₁/CE is to be' },
+  'ratio-activations': { type: 'string', value: 'x', meaning: 'the same for the activations' },
   form: { type: 'string', value: 'name', meaning: 'of gradient-l1: finite-difference or sam' },
   'sam-radius': { type: 'string', value: 'x', meaning: 'of sam: share of half a quantisation step' },
   'sam-bits': { type: 'string', value: 'N', meaning: 'of sam: width of that step' },
@@ -53,6 +57,11 @@ const FLAGS: Record<string, Flag> = {
   'start-epoch': { type: 'string', value: 'N', meaning: 'first epoch in which the regulariser acts' },
   'fold-batch-norm': { type: 'string', value: 'true', meaning: 'or false: train the net that serving quantises' },
   'weight-averaging': { type: 'string', value: 'x', meaning: 'decay of the moving average that becomes the version' },
+  checkpoint: {
+    type: 'string',
+    value: 'file',
+    meaning: 'holds the training after every epoch; the same command goes on from it after a kill',
+  },
   backend: { type: 'string', value: 'name', meaning: 'auto, wasm or tensorflow; auto takes tensorflow where it loads' },
   out: { type: 'string', value: 'folder', meaning: 'models folder to write to; default models' },
   'allow-dirty': { type: 'boolean', meaning: 'train although files differ from the commit that is recorded' },
@@ -74,12 +83,14 @@ await runCommand(HELP, async () => {
     command: invocation('train', args),
     commit: commit(values['allow-dirty'] === true),
     backend: backendFlag(values),
+    checkpoint: await checkpoint(values),
   };
   const out = resolve(String(values.out ?? 'models'));
   const store = new ModelStore({ modelsDir: out, writeTo: 'models' });
   const progress = new ProgressLines();
   const result = await train(request, progress, await startingPoint(store, request), options);
   const version = await store.publish(result.version, { makeCurrent: true });
+  if (options.checkpoint !== undefined) await removeCheckpoint(options.checkpoint);
   console.log(precisionTable(version.manifest));
   console.log(`${version.model} version ${version.version}, ${version.folder}`);
 });
@@ -109,6 +120,8 @@ function requestOf(values: Values): TrainRequest {
       kind: kinds(values.regularizer),
       lambda_weights: numberFlag(values, 'lambda-weights'),
       lambda_activations: numberFlag(values, 'lambda-activations'),
+      ratio_weights: numberFlag(values, 'ratio-weights'),
+      ratio_activations: numberFlag(values, 'ratio-activations'),
       form: values.form,
       sam_radius: numberFlag(values, 'sam-radius'),
       sam_bits: numberFlag(values, 'sam-bits'),
@@ -145,6 +158,16 @@ function architecture(value: string | boolean | undefined): unknown {
   } catch (error) {
     throw new UsageError(`--architecture: ${value}: ${(error as Error).message}`);
   }
+}
+
+/** A file that is there and none of ours is more likely a slip than to be written over. */
+async function checkpoint({ checkpoint }: Values): Promise<string | undefined> {
+  if (typeof checkpoint !== 'string') return undefined;
+  const path = resolve(checkpoint);
+  if (!existsSync(dirname(path)))
+    throw new UsageError(`--checkpoint: expected a folder that is there, got ${checkpoint}`);
+  if (await isForeign(path)) throw new UsageError(`--checkpoint: expected a checkpoint or no file, got ${checkpoint}`);
+  return path;
 }
 
 function defined(values: Record<string, unknown>): Record<string, unknown> {

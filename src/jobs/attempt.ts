@@ -6,9 +6,9 @@ import type { Ledger } from './ledger.js';
 import type { Logger } from './logger.js';
 import { findPublication, type PublicationStore } from './publication.js';
 import { Throttle } from './throttle.js';
-import { cancelled, failed, interrupted, requeued, started, succeeded } from './transitions.js';
+import { advanced, cancelled, failed, interrupted, requeued, started, succeeded } from './transitions.js';
 import { type Outcome, startWorker, type WorkerRun } from './worker-host.js';
-import { STOP } from './worker-protocol.js';
+import { STOP, type WorkerNews } from './worker-protocol.js';
 
 export interface AttemptOptions {
   modelsDir: string;
@@ -94,19 +94,36 @@ export class Attempt {
     const { modelsDir, dataDir, workerUrl, progressIntervalMs, heapLimitMb, training, logger } = this.#options;
     const throttle = new Throttle(progressIntervalMs);
     const { id, request, attempts: attempt } = job;
-    const input = { id, request, attempt, modelsDir, dataDir, training, stop: this.#stop };
+    const checkpoint = this.#ledger.checkpointPath(id);
+    const input = { id, request, attempt, modelsDir, dataDir, training, checkpoint, stop: this.#stop };
     this.#worker = startWorker(workerUrl, input, {
       logger,
       heapLimitMb,
       onMessage: (message) => {
-        if (message.type === 'backend') this.#live = { ...this.#live, backend: message.name };
-        else this.#live = { ...this.#live, progress: message.progress satisfies JobProgress };
+        this.#hear(message);
         throttle.offer(() => void this.#ledger.announceProgress(this.view(this.#ledger.get(this.id).job)));
       },
     });
     const outcome = await this.#worker.outcome;
     throttle.stop();
     return outcome;
+  }
+
+  #hear(message: WorkerNews): void {
+    const { logger } = this.#options;
+    if (message.type === 'notice') logger[message.level]({ job: this.id }, message.text);
+    else if (message.type === 'backend') this.#live = { ...this.#live, backend: message.name };
+    else if (message.type === 'progress') this.#live = { ...this.#live, progress: message.progress };
+    else void this.#advance(message.progress);
+  }
+
+  /** What cannot be recorded costs a client no more than a look at how far the job is, after a restart. */
+  async #advance(checkpoint: JobProgress): Promise<void> {
+    try {
+      await this.#ledger.update(this.id, (r) => (r.job.state === 'running' ? advanced(r, checkpoint) : null));
+    } catch (error) {
+      this.#options.logger.warn({ err: error, job: this.id }, 'how far the checkpoint of a job is cannot be recorded');
+    }
   }
 
   /** Puts the job's next state on disk, however long that takes; a close ends the wait. */

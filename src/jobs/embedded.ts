@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { ServiceError } from '../errors.js';
+import { hashOf } from '../model/digest.js';
 import type { TrainRequest } from '../training/request.js';
 import type { TrainingOptions } from '../training/trainer.js';
 import { Attempt } from './attempt.js';
 import { isTerminal } from './event-log.js';
 import { FolderLock } from './folder-lock.js';
-import { hashOf, JobIds } from './identifier.js';
+import { JobIds } from './identifier.js';
 import type { Job, JobEvent, JobQueue, JobState } from './job.js';
 import { Journal } from './journal.js';
 import { Ledger } from './ledger.js';

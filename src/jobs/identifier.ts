@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 /** Crockford's base 32: no i, l, o, u. */
 const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
@@ -22,16 +22,6 @@ export class JobIds {
 
 export function isJobId(text: string): boolean {
   return /^[0-9a-hjkmnp-tv-z]{26}$/.test(text);
-}
-
-/** SHA-256, hex, of a JSON value; the order of an object's keys does not matter. */
-export function hashOf(value: unknown): string {
-  const sorted = JSON.stringify(value, (_key, inner: unknown) =>
-    inner !== null && typeof inner === 'object' && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
-  return createHash('sha256').update(sorted).digest('hex');
 }
 
 function timeDigits(milliseconds: number): string {

@@ -1,8 +1,10 @@
 import { readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder, replaceFile } from '../model/durable.js';
+import { NO_PROGRESS } from '../training/request.js';
+import { isTerminal } from './event-log.js';
 import { isJobId } from './identifier.js';
-import type { Job, JobState } from './job.js';
+import type { Job, JobProgress, JobState } from './job.js';
 import type { Logger } from './logger.js';
 
 /** A job, and what the queue alone has to know about it after a restart. */
@@ -12,6 +14,8 @@ export interface JobRecord {
   readonly deaths: number;
   /** A cancel was accepted while it ran. */
   readonly cancelRequested: boolean;
+  /** How far the job's checkpoint is; null without one. */
+  readonly checkpoint: JobProgress | null;
 }
 
 /** As `replaceFile` names a file that is still being written; under the folder's lock, one found at start is left over. */
@@ -20,10 +24,14 @@ const FORMAT = 'bitdial-job/1';
 const STATES: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
 const ENDING = '.json';
 const EVENTS_ENDING = '.events.ndjson';
+const CHECKPOINT_ENDING = '.checkpoint';
 const BROKEN = '.broken';
 const READS_AT_ONCE = 32;
 
-/** The durable store of jobs: one `<id>.json` for each in a folder, and `<id>.events.ndjson` beside it. */
+/**
+ * The durable store of jobs: one `<id>.json` for each in a folder, `<id>.events.ndjson` beside it, and `<id>.checkpoint` for
+ * one that has begun and not ended.
+ */
 export class Journal {
   readonly #folder: string;
 
@@ -49,25 +57,35 @@ export class Journal {
       const read = files.slice(i, i + READS_AT_ONCE).map((name) => this.#read(name, logger));
       for (const record of await Promise.all(read)) if (record !== null) records.push(record);
     }
-    await this.#removeOrphans(names);
+    await this.#removeOrphans(names, records);
     return records;
   }
 
   /** When it resolves the record survives a kill. */
   save(record: JobRecord): Promise<void> {
-    const { job, deaths, cancelRequested } = record;
-    const text = JSON.stringify({ format: FORMAT, job, deaths, cancel_requested: cancelRequested }, null, 1);
+    const { job, deaths, cancelRequested, checkpoint } = record;
+    const file = { format: FORMAT, job, deaths, cancel_requested: cancelRequested, checkpoint };
+    const text = JSON.stringify(file, null, 1);
     return replaceFile(join(this.#folder, job.id + ENDING), `${text}\n`);
   }
 
   /** Removes a job and its events; the events last, so that none can belong to a later look-up. */
   async remove(id: string): Promise<void> {
     await this.#remove(id + ENDING);
+    await this.removeCheckpoint(id);
     await this.#remove(id + EVENTS_ENDING);
   }
 
   eventsPath(id: string): string {
     return join(this.#folder, id + EVENTS_ENDING);
+  }
+
+  checkpointPath(id: string): string {
+    return join(this.#folder, id + CHECKPOINT_ENDING);
+  }
+
+  removeCheckpoint(id: string): Promise<void> {
+    return this.#remove(id + CHECKPOINT_ENDING);
   }
 
   async #read(name: string, logger: Logger): Promise<JobRecord | null> {
@@ -90,11 +108,14 @@ export class Journal {
     }
   }
 
-  /** Events whose job is gone: a kill came between the two removals. */
-  async #removeOrphans(names: string[]): Promise<void> {
+  /** Events whose job is gone, and checkpoints whose job is or has ended: a kill came between two writes. */
+  async #removeOrphans(names: string[], records: JobRecord[]): Promise<void> {
     const jobs = new Set(names.map((n) => n.replace(/\.json(\.broken)?$/, '')));
+    const ended = new Set(records.filter(({ job }) => isTerminal(job.state)).map(({ job }) => job.id));
     for (const name of names) {
-      if (name.endsWith(EVENTS_ENDING) && !jobs.has(name.slice(0, -EVENTS_ENDING.length))) await this.#remove(name);
+      const [id] = name.split('.', 1);
+      if (name === id + EVENTS_ENDING && !jobs.has(id)) await this.#remove(name);
+      if (name === id + CHECKPOINT_ENDING && (!jobs.has(id) || ended.has(id))) await this.#remove(name);
     }
   }
 
@@ -107,8 +128,8 @@ export class Journal {
 
 /** Throws where the text is not a whole job record of that id. */
 function parseRecord(text: string, id: string): JobRecord {
-  const file = JSON.parse(text) as { format?: unknown; job?: Job; deaths?: unknown; cancel_requested?: unknown };
-  const { job, deaths, cancel_requested: cancelRequested } = file;
+  const file = JSON.parse(text) as Record<string, unknown> & { job?: Job };
+  const { job, deaths, cancel_requested: cancelRequested, checkpoint = null } = file;
   const expect = (right: boolean, what: string): void => {
     if (!right) throw new Error(`job file: expected ${what}`);
   };
@@ -123,5 +144,16 @@ function parseRecord(text: string, id: string): JobRecord {
   expect(known.idempotencyKey === null || typeof known.idempotencyKey === 'string', 'an idempotency key or null');
   expect(Number.isInteger(known.attempts) && Number.isInteger(deaths), 'whole numbers of attempts and deaths');
   expect(typeof cancelRequested === 'boolean', 'cancel_requested');
-  return { job: known, deaths: deaths as number, cancelRequested: cancelRequested as boolean };
+  expect(typeof checkpoint === 'object', 'a checkpoint or null');
+  return {
+    job: { ...known, progress: whole(known.progress) },
+    deaths: deaths as number,
+    cancelRequested: cancelRequested as boolean,
+    checkpoint: checkpoint === null ? null : whole(checkpoint as JobProgress),
+  };
+}
+
+/** A record may be older than a field of its progress. */
+function whole(progress: JobProgress): JobProgress {
+  return { ...NO_PROGRESS, ...progress };
 }

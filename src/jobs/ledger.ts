@@ -61,10 +61,16 @@ export class Ledger {
       await this.#journal.save(after);
       this.#records.set(id, after);
       if (after.job.state !== before.job.state) await this.#announce(after.job);
+      if (isTerminal(after.job.state)) await this.#dropCheckpoint(id);
       return after;
     });
     this.#turn = done.catch(() => undefined);
     return done;
+  }
+
+  /** Where the trainer keeps what a next attempt goes on from; removed when the job ends. */
+  checkpointPath(id: string): string {
+    return this.#journal.checkpointPath(id);
   }
 
   /** Announces how far a running job is; a log that cannot be written costs only that. */
@@ -99,6 +105,13 @@ export class Ledger {
     this.#stopped = true;
     await this.#turn;
     for (const log of await Promise.allSettled(this.#logs.values())) if (log.status === 'fulfilled') log.value.stop();
+  }
+
+  /** One that stays is removed at the next start. */
+  async #dropCheckpoint(id: string): Promise<void> {
+    await this.#journal.removeCheckpoint(id).catch((error) => {
+      this.#logger.warn({ err: error, job: id }, 'the checkpoint of a job that ended cannot be removed');
+    });
   }
 
   /** The journal holds the change already: a log that cannot be written now is put right when it is next opened. */

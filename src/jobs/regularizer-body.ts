@@ -25,6 +25,8 @@ export const KIND_DEFAULTS = {
 } as const;
 
 const FIELDS = Object.keys(NO_REGULARIZER) as (keyof RegularizerSettings)[];
+/** Above it the penalty would be all that is learnt. */
+const LARGEST_RATIO = 100;
 const DRAWN = [2, 3, 4, 5, 6, 7, 8, 32];
 
 /**
@@ -46,10 +48,22 @@ export function parseRegularizer(fields: Body, epochs: number): RegularizerSetti
   const bits = (name: 'qat_bits' | 'sam_bits', wanted: boolean, fallback: number) =>
     wanted ? inner.integer(name, fallback, 2, 8) : inner.integer(name, 0, 0, 0);
   const defaults = REGULARIZER_DEFAULTS;
+  const ratios = {
+    ratio_weights: number('ratio_weights', difference, 0, LARGEST_RATIO),
+    ratio_activations: number('ratio_activations', difference, 0, LARGEST_RATIO),
+  };
+  // Beside a ratio only the strengths that are asked for: a default would act on top of it.
+  const byRatio = ratios.ratio_weights > 0 || ratios.ratio_activations > 0;
+  const lambda = (of: 'weights' | 'activations') => {
+    const value = number(`lambda_${of}`, difference, byRatio ? 0 : defaults[`lambda_${of}`], 1000);
+    if (ratios[`ratio_${of}`] === 0 || value === 0) return value;
+    throw inner.error(`ratio_${of}`, `nothing beside lambda_${of}, which it sets`);
+  };
   return {
     kind,
-    lambda_weights: number('lambda_weights', difference, defaults.lambda_weights, 1000),
-    lambda_activations: number('lambda_activations', difference, defaults.lambda_activations, 1000),
+    lambda_weights: lambda('weights'),
+    lambda_activations: lambda('activations'),
+    ...ratios,
     form,
     sam_radius: number('sam_radius', sam, KIND_DEFAULTS.sam_radius, 10),
     sam_bits: bits('sam_bits', sam, KIND_DEFAULTS.sam_bits),

@@ -1,4 +1,4 @@
-import type { TrainRequest } from '../training/request.js';
+import { NO_PROGRESS, type TrainRequest } from '../training/request.js';
 import type { Job, JobProgress, JobResult } from './job.js';
 import type { JobRecord } from './journal.js';
 
@@ -23,6 +23,7 @@ export function accepted(id: string, request: TrainRequest, key: string | null, 
     },
     deaths: 0,
     cancelRequested: false,
+    checkpoint: null,
   };
 }
 
@@ -48,9 +49,16 @@ export function cancelled(record: JobRecord): JobRecord {
   return change(record, { state: 'cancelled', finished_at: now() });
 }
 
-/** running → queued, to be run again from its beginning. */
+/** running, and on disk as far as this. Deaths before it count no more: the job gets on. */
+export function advanced(record: JobRecord, checkpoint: JobProgress): JobRecord {
+  return { ...change(record, { progress: checkpoint }), deaths: 0, checkpoint };
+}
+
+/** running → queued, to be gone on with from its checkpoint, or from its beginning. */
 export function requeued(record: JobRecord): JobRecord {
-  return change(record, { state: 'queued', progress: waiting(record.job.request), backend: null });
+  const { checkpoint, job } = record;
+  const progress = { ...(checkpoint ?? waiting(job.request)), phase: 'waiting', eta_s: null };
+  return change(record, { state: 'queued', progress, backend: null });
 }
 
 /** What becomes of a running job whose process or thread died: run again, unless cancelled or too often. */
@@ -70,17 +78,7 @@ function change(record: JobRecord, fields: Partial<Job>): JobRecord {
 }
 
 function waiting(request: TrainRequest): JobProgress {
-  return {
-    phase: 'waiting',
-    progress: 0,
-    epoch: 0,
-    epochs: request.epochs,
-    step: 0,
-    steps: 0,
-    loss: null,
-    accuracy: null,
-    eta_s: null,
-  };
+  return { phase: 'waiting', epochs: request.epochs, ...NO_PROGRESS };
 }
 
 function now(): string {

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import type { JobResult } from './job.js';
 import type { Logger } from './logger.js';
-import type { WorkerInput, WorkerMessage } from './worker-protocol.js';
+import type { WorkerInput, WorkerMessage, WorkerNews } from './worker-protocol.js';
 
 /** How an attempt ended. `died`: the thread went away without a word, so another attempt may do better. */
 export type Outcome =
@@ -20,7 +20,7 @@ export interface WorkerRun {
 }
 
 export interface WorkerOptions {
-  onMessage(message: Extract<WorkerMessage, { type: 'progress' | 'backend' }>): void;
+  onMessage(message: WorkerNews): void;
   logger: Logger;
   /** Megabytes of JavaScript heap for the thread; tensors live outside of it. */
   heapLimitMb: number;
@@ -52,13 +52,12 @@ export function startWorker(url: URL, input: WorkerInput, options: WorkerOptions
   const outcome = new Promise<Outcome>((resolve) => {
     worker.on('message', (message: WorkerMessage) => {
       if (last !== null) return;
-      if (message.type === 'progress' || message.type === 'backend') {
-        onMessage(message);
-        return;
-      }
       if (message.type === 'succeeded') last = { kind: 'succeeded', result: message.result };
       else if (message.type === 'stopped') last = { kind: 'stopped' };
-      else {
+      else if (message.type !== 'failed') {
+        onMessage(message);
+        return;
+      } else {
         logger.error({ err: { message: message.error.message, stack: message.stack } }, 'the training failed');
         last = { kind: 'failed', error: message.error };
       }

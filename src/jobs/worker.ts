@@ -14,7 +14,7 @@ import { STOP, type WorkerInput, type WorkerMessage } from './worker-protocol.js
 /** Added to the thread's niceness: about a tenth of a core's share where predictions want it, a whole core where not. */
 const NICENESS = 10;
 
-const { id, request, modelsDir, dataDir, training, stop } = workerData as WorkerInput;
+const { id, request, modelsDir, dataDir, training, checkpoint, stop } = workerData as WorkerInput;
 say(await work());
 
 async function work(): Promise<WorkerMessage> {
@@ -29,8 +29,11 @@ async function work(): Promise<WorkerMessage> {
       },
       isCancelled: () => Atomics.load(stop, 0) !== STOP.no,
       onBackend: (name: string) => say({ type: 'backend', name }),
+      onCheckpoint: (progress: TrainingProgress) => say({ type: 'checkpoint', progress }),
+      onNotice: (level: 'info' | 'warn', text: string) => say({ type: 'notice', level, text }),
     };
-    const { version, accuracies } = await train(request, hooks, await startingPoint(store, request), training);
+    const start = await startingPoint(store, request);
+    const { version, accuracies } = await train(request, hooks, start, { ...training, checkpoint });
     if (hooks.isCancelled()) throw new TrainingCancelled();
     let result: JobResult = { model: request.model, version: null, digest: null, accuracies };
     if (request.publish) {

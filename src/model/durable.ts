@@ -31,11 +31,11 @@ export async function makeFolder(folder: string): Promise<void> {
 }
 
 /** Puts a whole file in place of another: a reader finds the old one or the new one. */
-export async function replaceFile(path: string, text: string): Promise<void> {
+export async function replaceFile(path: string, data: Uint8Array | string): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, temporaryName());
   try {
-    await writeSynced(temporary, text);
+    await writeSynced(temporary, data);
     await rename(temporary, path);
   } finally {
     await rm(temporary, { force: true });

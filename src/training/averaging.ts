@@ -1,9 +1,9 @@
 /** Exponential moving average of the weights (Polyak and Juditsky 1992): often flatter, and better, than the last weights. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensors } from './layers/layer.js';
-import { replace } from './optimizer.js';
+import { replace, replaceAll, type State, type Stateful } from './state.js';
 
-export class WeightAverage {
+export class WeightAverage implements Stateful {
   readonly #decay: number;
   readonly weights: Tensors = {};
   #steps = 0;
@@ -21,6 +21,15 @@ export class WeightAverage {
       const average = tf.tidy(() => tf.add(tf.mul(this.weights[name], decay), tf.mul(weight, 1 - decay)));
       replace(this.weights, name, average);
     }
+  }
+
+  state(): State {
+    return { numbers: { steps: this.#steps }, tensors: { weights: this.weights } };
+  }
+
+  restore({ numbers, tensors }: State): void {
+    this.#steps = numbers.steps;
+    replaceAll(this.weights, tensors.weights);
   }
 
   dispose(): void {

@@ -31,8 +31,10 @@ function regularizerWords(regularizer: RegularizerSettings): string[] {
   if (kinds.includes('gradient-l1') && regularizer.form === 'sam') {
     words.push(`--form sam --sam-radius ${regularizer.sam_radius} --sam-bits ${regularizer.sam_bits}`);
   } else if (kinds.includes('gradient-l1')) {
-    words.push(`--lambda-weights ${regularizer.lambda_weights}`);
-    words.push(`--lambda-activations ${regularizer.lambda_activations}`);
+    for (const of of ['weights', 'activations'] as const) {
+      const [ratio, lambda] = [regularizer[`ratio_${of}`], regularizer[`lambda_${of}`]];
+      words.push(ratio > 0 ? `--ratio-${of} ${ratio}` : `--lambda-${of} ${lambda}`);
+    }
   }
   if (kinds.includes('kurtosis')) words.push(`--lambda-kurtosis ${regularizer.lambda_kurtosis}`);
   if (kinds.includes('any-width')) words.push(`--widths ${regularizer.widths.join(',')}`);

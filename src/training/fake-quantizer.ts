@@ -9,9 +9,9 @@ import type { Precision } from '../quantize/precision.js';
 import { activationRange, type CodesParameters, codesParameters, Histogram } from '../quantize/ranges.js';
 import { channelScale } from '../quantize/scales.js';
 import type { Tensors } from './layers/layer.js';
-import { replace } from './optimizer.js';
 import { forward, type Quantization } from './pass.js';
 import type { Regularized } from './regularizer.js';
+import { replace } from './state.js';
 
 /** Steps that scales and ranges are used for before they are found anew: the weights hardly move in so few. */
 const REFRESH = 25;
@@ -57,6 +57,12 @@ export class FakeQuantizer {
       activations.set(name, codesParameters(low, high, activationBits));
     }
     return { kernels, activations };
+  }
+
+  /** Ranges and scales are found anew at the next pass. */
+  forget(): void {
+    this.#rangesAt = Number.NEGATIVE_INFINITY;
+    this.#scalesAt.clear();
   }
 
   dispose(): void {

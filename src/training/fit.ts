@@ -3,15 +3,18 @@ import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph, Weights } from '../model/graph.js';
 import { WeightAverage } from './averaging.js';
+import { Checkpoint, type Course, trainingKey } from './checkpoint.js';
 import { augment } from './datasets/augmentation.js';
 import type { Dataset, Split } from './datasets/dataset.js';
 import type { Tensors } from './layers/layer.js';
-import { createOptimizer, replace } from './optimizer.js';
+import { Means } from './means.js';
+import { createOptimizer } from './optimizer.js';
 import { forward } from './pass.js';
 import { Random } from './random.js';
-import { TrainingCancelled, type TrainRequest } from './request.js';
+import { type Notice, TrainingCancelled, type TrainRequest } from './request.js';
 import { learningRate } from './schedule.js';
-import { type Step, StepRule } from './step.js';
+import { replace, type Stateful, stateOf } from './state.js';
+import { StepRule } from './step.js';
 import { toTensors, toWeights } from './weights.js';
 
 export interface FitProgress {
@@ -19,13 +22,21 @@ export interface FitProgress {
   /** Steps done, of all epochs. */
   step: number;
   steps: number;
+  /** Of the epoch so far. */
   loss: number;
+  /** ‖∇_w CE‖₁ and Σ‖∇_y CE‖₁, of the epoch so far; null where no step measured them. */
+  normWeights: number | null;
+  normActivations: number | null;
   /** On the validation part, at the end of the last epoch. */
   accuracy: number | null;
 }
 
 export interface FitHooks {
+  /** After every step and every epoch; before the first step where a checkpoint is gone on from. */
   onStep(progress: FitProgress): void;
+  /** The training can go on from here: what the last {@link onStep} told is in the checkpoint. */
+  onCheckpoint(): void;
+  onNotice: Notice;
   isCancelled(): boolean;
 }
 
@@ -34,19 +45,25 @@ export interface Fitted {
   /** Training examples that were used. */
   examples: number;
   history: Record<string, number>[];
+  /** That the epochs took, those before a checkpoint included. */
+  seconds: number;
 }
 
 // Apart, so that the same seed never gives two purposes the same numbers.
 const STREAM = { shuffle: 1, augmentation: 2, dropout: 3, precision: 4 };
 const VALIDATION_BATCH = 250;
 
-/** @throws TrainingCancelled; Error where the loss is no longer finite */
+/**
+ * @param checkpointPath of a file that the training goes on from where it fits, and that holds it after every epoch
+ * @throws TrainingCancelled; Error where the loss is no longer finite
+ */
 export async function fit(
   graph: Graph,
   start: Weights,
   dataset: Dataset,
   request: TrainRequest,
   hooks: FitHooks,
+  checkpointPath?: string,
 ): Promise<Fitted> {
   const { epochs, seed } = request;
   const examples = Math.min(dataset.train.size, request.limit ?? Number.POSITIVE_INFINITY);
@@ -59,15 +76,29 @@ export async function fit(
   const optimizer = createOptimizer(request.optimizer, rule.net.kernels);
   const average = request.weight_averaging > 0 ? new WeightAverage(request.weight_averaging, weights) : null;
   const result = average?.weights ?? weights;
-  const history: Record<string, number>[] = [];
+  // All that one epoch leaves for the next, but the course and the order of the examples.
+  const states: Record<string, Stateful> = { weights: stateOf(weights), optimizer, strength: rule.strength };
+  if (average !== null) states.average = average;
   const order = Uint32Array.from({ length: examples }, (_, i) => i);
-  let accuracy: number | null = null;
   try {
-    for (let epoch = 0; epoch < epochs; epoch++) {
+    const file =
+      checkpointPath === undefined
+        ? null
+        : new Checkpoint(checkpointPath, trainingKey(request, graph, start, dataset), states, hooks.onNotice);
+    const course: Course = (await file?.load()) ?? { epoch: 0, history: [], accuracy: null, seconds: 0 };
+    const began = performance.now() - course.seconds * 1000;
+    for (let epoch = 0; epoch < course.epoch; epoch++) new Random(seed, STREAM.shuffle, epoch).shuffle(order);
+    if (course.epoch > 0) hooks.onStep(resumed(course, perEpoch, steps));
+    for (let epoch = course.epoch; epoch < epochs; epoch++) {
       new Random(seed, STREAM.shuffle, epoch).shuffle(order);
+      rule.beginEpoch();
       const pixels = new Random(seed, STREAM.augmentation, epoch);
       const active = epoch >= request.regularizer.start_epoch;
       const means = new Means();
+      const tell = (step: number) => {
+        const { loss, normWeights, normActivations } = means;
+        hooks.onStep({ epoch, step, steps, loss, normWeights, normActivations, accuracy: course.accuracy });
+      };
       for (let i = 0; i < perEpoch; i++) {
         if (hooks.isCancelled()) throw new TrainingCancelled();
         const step = epoch * perEpoch + i;
@@ -84,14 +115,17 @@ export async function fit(
         tf.dispose([taking.gradients, x]);
         if (!Number.isFinite(taking.loss)) throw diverged(taking.loss, epoch, i);
         means.add(taking);
-        hooks.onStep({ epoch, step: step + 1, steps, loss: means.loss, accuracy });
+        tell(step + 1);
         await setImmediate();
       }
-      accuracy = await floatAccuracy(graph, result, dataset, dataset.validation, hooks);
-      history.push({ epoch, ...means.values(), validation_accuracy: accuracy });
-      hooks.onStep({ epoch, step: (epoch + 1) * perEpoch, steps, loss: means.loss, accuracy });
+      course.accuracy = await floatAccuracy(graph, result, dataset, dataset.validation, hooks);
+      course.history.push({ epoch, ...means.values(), validation_accuracy: course.accuracy });
+      course.epoch = epoch + 1;
+      course.seconds = (performance.now() - began) / 1000;
+      tell(course.epoch * perEpoch);
+      if (await file?.save(course)) hooks.onCheckpoint();
     }
-    return { weights: toWeights(result), examples, history };
+    return { weights: toWeights(result), examples, history: course.history, seconds: course.seconds };
   } finally {
     rule.dispose();
     optimizer.dispose();
@@ -123,39 +157,11 @@ export async function floatAccuracy(
   return right / split.size;
 }
 
-/** Means over the steps of an epoch. */
-class Means {
-  #steps = 0;
-  #loss = 0;
-  #regularized = 0;
-  #normWeights = 0;
-  #normActivations = 0;
-  #kurtosis: number | null = null;
-
-  add({ loss, normWeights, normActivations, kurtosis }: Step): void {
-    this.#steps++;
-    this.#loss += loss;
-    this.#kurtosis = kurtosis;
-    if (normWeights === null || normActivations === null) return;
-    this.#regularized++;
-    this.#normWeights += normWeights;
-    this.#normActivations += normActivations;
-  }
-
-  get loss(): number {
-    return this.#loss / this.#steps;
-  }
-
-  values(): Record<string, number> {
-    const values: Record<string, number> = { loss: this.loss };
-    if (this.#regularized > 0) {
-      values.norm_weights = this.#normWeights / this.#regularized;
-      values.norm_activations = this.#normActivations / this.#regularized;
-    }
-    // Of the last step: it moves slowly.
-    if (this.#kurtosis !== null) values.kurtosis = this.#kurtosis;
-    return values;
-  }
+/** What the epochs before a checkpoint came to. */
+function resumed({ epoch, history, accuracy }: Course, perEpoch: number, steps: number): FitProgress {
+  const { loss, norm_weights = null, norm_activations = null } = history[epoch - 1];
+  const norms = { normWeights: norm_weights, normActivations: norm_activations };
+  return { epoch: epoch - 1, step: epoch * perEpoch, steps, loss, ...norms, accuracy };
 }
 
 function diverged(loss: number, epoch: number, step: number): Error {

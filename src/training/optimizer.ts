@@ -2,8 +2,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensors } from './layers/layer.js';
 import type { OptimizerRequest } from './request.js';
+import { replace, replaceAll, type State, type Stateful } from './state.js';
 
-export interface Optimizer {
+export interface Optimizer extends Stateful {
   /** Replaces every tensor of `weights` that has a gradient; the old tensors are disposed of. */
   apply(weights: Tensors, gradients: Tensors, learningRate: number): void;
   dispose(): void;
@@ -55,6 +56,16 @@ class Adam implements Optimizer {
     }
   }
 
+  state(): State {
+    return { numbers: { step: this.#step }, tensors: { first: this.#first, second: this.#second } };
+  }
+
+  restore({ numbers, tensors }: State): void {
+    this.#step = numbers.step;
+    replaceAll(this.#first, tensors.first);
+    replaceAll(this.#second, tensors.second);
+  }
+
   dispose(): void {
     tf.dispose([this.#first, this.#second]);
   }
@@ -86,13 +97,15 @@ class Sgd implements Optimizer {
     }
   }
 
+  state(): State {
+    return { numbers: {}, tensors: { velocity: this.#velocity } };
+  }
+
+  restore({ tensors }: State): void {
+    replaceAll(this.#velocity, tensors.velocity);
+  }
+
   dispose(): void {
     tf.dispose(this.#velocity);
   }
-}
-
-/** Puts a tensor, kept from its scope's end, in another's place. */
-export function replace(tensors: Tensors, name: string, tensor: tf.Tensor): void {
-  tensors[name]?.dispose();
-  tensors[name] = tf.keep(tensor);
 }

@@ -46,12 +46,21 @@ export interface Strength {
   lambdaActivations: number;
 }
 
+/** Of a batch: mean cross-entropy, ‖∇_w CE‖₁ and Σ‖∇_y CE‖₁. */
+export interface Measured {
+  loss: number;
+  normWeights: number;
+  normActivations: number;
+}
+
 export interface StepGradients {
   /** Mean cross-entropy of the batch. */
   loss: number;
   /** ‖∇_w CE‖₁ and Σ‖∇_y CE‖₁; null where the regulariser was off. */
   normWeights: number | null;
   normActivations: number | null;
+  /** Of the penalties; absent where the regulariser was off or has no λ. */
+  strength?: Strength;
   /** ∇_w L, by weight name. */
   gradients: Tensors;
   /** New moving averages, by weight name. */
@@ -72,17 +81,19 @@ export function regularized(graph: Graph): Regularized {
   return { graph, kernels: kernelNames(graph), depthwise: new Set(depthwise), activations: activationTensors(graph) };
 }
 
-/** ∇_w L of one batch; the caller disposes of the tensors. */
+/**
+ * ∇_w L of one batch; the caller disposes of the tensors.
+ * @param strength the strengths, or what gives them once the batch's norms are known
+ */
 export function stepGradients(
   net: Regularized,
   weights: Tensors,
   batch: Batch,
-  strength: Strength,
+  strength: Strength | ((measured: Measured) => Strength),
   radius = RADIUS,
 ): StepGradients {
-  const { lambdaWeights, lambdaActivations } = strength;
-  const active = lambdaWeights > 0 || lambdaActivations > 0;
-  const numbers = { loss: 0, normWeights: null as number | null, normActivations: null as number | null };
+  const active = typeof strength === 'function' || strength.lambdaWeights > 0 || strength.lambdaActivations > 0;
+  const numbers: Omit<StepGradients, 'gradients' | 'moving'> = { loss: 0, normWeights: null, normActivations: null };
   const tensors = tf.tidy(() => {
     const first = gradientsAt(net, weights, batch, {}, active ? net.activations : []);
     if (!active) {
@@ -97,11 +108,12 @@ export function stepGradients(
       watched.map((name) => first.activations[name]),
       [...net.kernels.map((name) => weights[name]), ...outputs],
     );
-    numbers.loss = measured.loss;
-    numbers.normWeights = measured.normWeights;
-    numbers.normActivations = measured.normActivations;
+    const { rms, ...norms } = measured;
+    const used = typeof strength === 'function' ? strength(norms) : strength;
+    Object.assign(numbers, norms, { strength: used });
+    const { lambdaWeights, lambdaActivations } = used;
     const lambdas = [...net.kernels.map(() => lambdaWeights), ...watched.map(() => lambdaActivations)];
-    const epsilon = commonEpsilon(measured.rms, lambdas, radius);
+    const epsilon = commonEpsilon(rms, lambdas, radius);
     if (!(epsilon > 0 && epsilon < Number.POSITIVE_INFINITY)) return { gradients: first.weights, moving: first.moving };
 
     const along = (gradient: tf.Tensor, lambda: number) => tf.mul(tf.sign(gradient), epsilon * lambda);

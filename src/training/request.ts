@@ -11,6 +11,9 @@ export interface RegularizerSettings {
   /** Of gradient-l1, in the form finite-difference. */
   lambda_weights: number;
   lambda_activations: number;
+  /** In the place of a λ: what λ‖g‖₁/CE is to be, by running means; 0: λ is given. */
+  ratio_weights: number;
+  ratio_activations: number;
   /** Of gradient-l1: the derivative of the penalty, or the loss at the worst point of a box (sam). */
   form: 'finite-difference' | 'sam';
   /** Of sam: share of half a quantisation step at `sam_bits`. */
@@ -31,6 +34,8 @@ export const NO_REGULARIZER: RegularizerSettings = {
   kind: 'none',
   lambda_weights: 0,
   lambda_activations: 0,
+  ratio_weights: 0,
+  ratio_activations: 0,
   form: 'finite-difference',
   sam_radius: 0,
   sam_bits: 0,
@@ -102,10 +107,30 @@ export interface TrainingProgress {
   epochs: number;
   step: number;
   steps: number;
+  /** Mean cross-entropy of the epoch so far. */
   loss: number | null;
+  /** On the validation part, after the last whole epoch. */
   accuracy: number | null;
+  /** ‖∇_w CE‖₁ and Σ‖∇_y CE‖₁, of the epoch so far; null where no step measured them. */
+  norm_weights: number | null;
+  norm_activations: number | null;
   eta_s: number | null;
 }
+
+export const NO_PROGRESS = {
+  progress: 0,
+  epoch: 0,
+  step: 0,
+  steps: 0,
+  loss: null,
+  accuracy: null,
+  norm_weights: null,
+  norm_activations: null,
+  eta_s: null,
+} as const satisfies Partial<TrainingProgress>;
+
+/** Takes a line for the log. */
+export type Notice = (level: 'info' | 'warn', text: string) => void;
 
 /** How a caller follows and stops a training. */
 export interface TrainingHooks {
@@ -114,6 +139,9 @@ export interface TrainingHooks {
   isCancelled(): boolean;
   /** The backend that was chosen, once it is known. */
   onBackend?(name: string): void;
+  /** The training is on disk as far as this, and can go on from here. */
+  onCheckpoint?(progress: TrainingProgress): void;
+  onNotice?: Notice;
 }
 
 /** What a training from given weights begins with. */

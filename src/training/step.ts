@@ -9,6 +9,7 @@ import { Random } from './random.js';
 import { type Batch, type Regularized, regularized, type StepGradients, stepGradients } from './regularizer.js';
 import { kindsOf, type RegularizerSettings } from './request.js';
 import { sharpnessAwareGradients } from './sam.js';
+import { StrengthRule } from './strength.js';
 
 const OFF = { lambdaWeights: 0, lambdaActivations: 0 };
 
@@ -25,13 +26,20 @@ export interface Step extends StepGradients {
  */
 export class StepRule {
   readonly net: Regularized;
+  readonly strength: StrengthRule;
   readonly #settings: RegularizerSettings;
   readonly #quantizer: FakeQuantizer;
 
   constructor(graph: Graph, settings: RegularizerSettings) {
     this.net = regularized(graph);
     this.#settings = settings;
+    this.strength = new StrengthRule(settings);
     this.#quantizer = new FakeQuantizer(this.net);
+  }
+
+  /** So that an epoch depends on no more than weights and named states. */
+  beginEpoch(): void {
+    this.#quantizer.forget();
   }
 
   /**
@@ -61,8 +69,8 @@ export class StepRule {
         bits: settings.sam_bits,
       });
     }
-    const { lambda_weights: lambdaWeights, lambda_activations: lambdaActivations } = settings;
-    return stepGradients(this.net, weights, batch, { lambdaWeights, lambdaActivations });
+    if (this.strength.isOff) return stepGradients(this.net, weights, batch, OFF);
+    return stepGradients(this.net, weights, batch, (measured) => this.strength.at(measured));
   }
 
   #rounded(weights: Tensors, batch: Batch, step: number, precision: Precision): StepGradients {

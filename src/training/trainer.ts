@@ -7,7 +7,9 @@ import { appraise } from './appraisal.js';
 import { commandOf } from './command.js';
 import type { Split } from './datasets/dataset.js';
 import { findDataset } from './datasets/table.js';
-import { type Fitted, fit } from './fit.js';
+
+import { type FitHooks, type Fitted, fit } from './fit.js';
+
 import { ProgressReport } from './report.js';
 import type { StartingPoint, TrainingHooks, TrainingResult, TrainRequest } from './request.js';
 import { NO_REGULARIZER, RECIPE_DEFAULTS, TrainingCancelled } from './request.js';
@@ -24,6 +26,8 @@ export interface TrainingOptions {
   evaluationLimit?: number;
   /** File with the energy figures; by default the built-in ones. */
   energyTable?: string;
+  /** File that holds the training after every epoch, and that it goes on from where it fits; the caller removes it. */
+  checkpoint?: string;
 }
 
 /** Training images that the activation ranges come from. */
@@ -43,19 +47,20 @@ export async function train(
 ): Promise<TrainingResult> {
   const request = { ...RECIPE_DEFAULTS, ...asked, regularizer: { ...NO_REGULARIZER, ...asked.regularizer } };
   checkRequest(request);
-  const began = performance.now();
   const dataset = await findDataset(request.dataset)();
   const { topology, graph, weights: first } = beginning(request, dataset, start);
   const backend = await loadBackend(options.backend);
   hooks.onBackend?.(backend.name);
 
   const report = new ProgressReport(hooks, request.epochs);
-  const fitted = await fit(graph, first, dataset, request, {
+  const following: FitHooks = {
     onStep: (progress) => report.step(progress),
+    onCheckpoint: () => hooks.onCheckpoint?.(report.last),
+    onNotice: (level, text) => hooks.onNotice?.(level, text),
     isCancelled: () => hooks.isCancelled(),
-  });
+  };
+  const fitted = await fit(graph, first, dataset, request, following, options.checkpoint);
   const { weights } = fitted;
-  const trainedIn = (performance.now() - began) / 1000;
 
   report.phase('calibrating');
   const input: InputSpec = { shape: dataset.inputShape, range: dataset.inputRange, resize: 'contain' };
@@ -74,7 +79,7 @@ export async function train(
     },
   );
 
-  const training = record(request, fitted, backend.name, trainedIn, start, options);
+  const training = record(request, fitted, backend.name, start, options);
   const manifest = {
     model: request.model,
     ...candidate.manifest,
@@ -103,7 +108,6 @@ function record(
   request: TrainRequest,
   fitted: Fitted,
   backend: string,
-  duration: number,
   start: StartingPoint | undefined,
   options: TrainingOptions,
 ): TrainingRecord {
@@ -127,7 +131,7 @@ function record(
     weight_averaging,
     regularizer: { ...regularizer },
     backend,
-    duration_s: Math.round(duration * 10) / 10,
+    duration_s: Math.round(fitted.seconds * 10) / 10,
     history: fitted.history,
     from: start?.digest ?? null,
   };

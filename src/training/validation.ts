@@ -28,6 +28,8 @@ export function checkRequest(request: TrainRequest): void {
     ['limit', limit ?? 1, whole(1), 'a whole number from 1, or null'],
     ['regularizer.lambda_weights', regularizer.lambda_weights, notNegative, 'a number from 0'],
     ['regularizer.lambda_activations', regularizer.lambda_activations, notNegative, 'a number from 0'],
+    ['regularizer.ratio_weights', regularizer.ratio_weights, notNegative, 'a number from 0'],
+    ['regularizer.ratio_activations', regularizer.ratio_activations, notNegative, 'a number from 0'],
     ['regularizer.lambda_kurtosis', regularizer.lambda_kurtosis, notNegative, 'a number from 0'],
     ['regularizer.sam_radius', regularizer.sam_radius, notNegative, 'a number from 0'],
     ['weight_averaging', request.weight_averaging, (n) => notNegative(n) && n < 1, 'a number from 0 and below 1'],

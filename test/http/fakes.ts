@@ -96,7 +96,7 @@ export class FakeQueue implements JobQueue {
       started_at: null,
       finished_at: null,
       attempts: 0,
-      progress: { ...progress, loss: null, accuracy: null, eta_s: null },
+      progress: { ...progress, loss: null, accuracy: null, norm_weights: null, norm_activations: null, eta_s: null },
       backend: null,
       result: null,
       error: null,

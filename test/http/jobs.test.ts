@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NO_REGULARIZER } from '../../src/training/request.js';
 import { assertAnswer, assertProblem } from './answers.js';
 import { AUTHORIZATION, type TestApp, testApp } from './app.js';
 
@@ -17,7 +18,7 @@ test('a training is accepted with every default filled in, and found again', asy
   assert.equal(job.state, 'queued');
   assert.equal(job.request.epochs, 2);
   assert.equal(job.request.dataset, 'mnist');
-  assert.deepEqual(job.request.regularizer, { kind: 'none', lambda_weights: 0, lambda_activations: 0, start_epoch: 0 });
+  assert.deepEqual(job.request.regularizer, NO_REGULARIZER);
   assert.ok(!('idempotencyKey' in job) && !('requestHash' in job));
 
   const one = await http.get(response.headers.location).set('authorization', AUTHORIZATION).expect(200);

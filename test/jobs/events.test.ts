@@ -10,7 +10,18 @@ import { ended, eventsOf, openQueue, request, temporaryFolder, until } from './f
 const never = (): AbortSignal => new AbortController().signal;
 
 function data(state: JobState, attempts: number, step = 0): JobEvent['data'] {
-  const progress = { phase: 'training', progress: 0, epoch: 0, epochs: 1, step, steps: 9, loss: null, accuracy: null };
+  const progress = {
+    phase: 'training',
+    progress: 0,
+    epoch: 0,
+    epochs: 1,
+    step,
+    steps: 9,
+    loss: null,
+    accuracy: null,
+    norm_weights: null,
+    norm_activations: null,
+  };
   return { id: 'x', state, attempts, progress: { ...progress, eta_s: null }, result: null, error: null, backend: null };
 }
 

@@ -51,7 +51,8 @@ for (let step = 1; step <= steps; step++) {
     step,
     steps,
   };
-  say({ type: 'progress', progress: { ...progress, loss: 1 / step, accuracy: null, eta_s: steps - step } });
+  const numbers = { loss: 1 / step, accuracy: null, norm_weights: null, norm_activations: null };
+  say({ type: 'progress', progress: { ...progress, ...numbers, eta_s: steps - step } });
   log(`step-${step}`);
 }
 if (script.refuse) {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { hashOf, isJobId, JobIds } from '../../src/jobs/identifier.js';
+import { isJobId, JobIds } from '../../src/jobs/identifier.js';
 import { type JobRecord, Journal } from '../../src/jobs/journal.js';
 import { accepted, started } from '../../src/jobs/transitions.js';
+import { hashOf } from '../../src/model/digest.js';
 import { temporaryName } from '../../src/model/temporary.js';
 import { keepingLogger, request, temporaryFolder } from './fixtures.js';
 

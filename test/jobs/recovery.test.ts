@@ -107,7 +107,7 @@ describe('a queue that opens after a kill', () => {
 
   it('adds to an event log the state that the kill left out', async (t) => {
     const done: Job = { ...started(queued(1)).job, state: 'cancelled', finished_at: new Date().toISOString() };
-    const { queue } = await reopened(t, [{ deaths: 0, cancelRequested: true, job: done }]);
+    const { queue } = await reopened(t, [{ deaths: 0, cancelRequested: true, checkpoint: null, job: done }]);
     const [first, second] = await Promise.all([eventsOf(queue, id(1)), eventsOf(queue, id(1))]);
     assert.deepEqual(
       first.map((e) => [e.id, e.data.state]),

@@ -72,6 +72,8 @@ describe('the body of a training request', () => {
         kind: ['gradient-l1', 'kurtosis', 'any-width'],
         lambda_weights: 0,
         lambda_activations: 3.5,
+        ratio_weights: 0.1,
+        ratio_activations: 0,
         form: 'finite-difference',
         sam_radius: 0,
         sam_bits: 0,
@@ -94,6 +96,14 @@ describe('the body of a training request', () => {
     const custom = parseTrainRequest({ model: 'net', architecture: topology });
     assert.deepEqual(parseTrainRequest(custom), custom);
     assert.equal(parseTrainRequest({ model: 'x'.repeat(64) }).model.length, 64);
+  });
+
+  it('has no strength by default beside a ratio', () => {
+    const { regularizer } = parseTrainRequest({ model: 'net', regularizer: { ratio_weights: 0.2 } });
+    const { lambda_weights, lambda_activations, ratio_weights, ratio_activations } = regularizer;
+    assert.deepEqual([lambda_weights, lambda_activations, ratio_weights, ratio_activations], [0, 0, 0.2, 0]);
+    const mixed = parseTrainRequest({ model: 'net', regularizer: { ratio_weights: 0.2, lambda_activations: 2e-3 } });
+    assert.deepEqual([mixed.regularizer.lambda_weights, mixed.regularizer.lambda_activations], [0, 2e-3]);
   });
 
   const known = { models: ['net'], architectures: ['lenet', 'mlp'], datasets: ['mnist'] };
@@ -132,6 +142,8 @@ describe('the body of a training request', () => {
         ['qat_bits', [4, 1, '4', null]],
         ['lambda_weights', [-1, '0', null, Number.NaN, Number.POSITIVE_INFINITY, 1e9]],
         ['lambda_activations', [-1, '0', null, Number.NaN, 1e9]],
+        ['ratio_weights', [-1, '0', null, Number.NaN, 101]],
+        ['ratio_activations', [-1, '0', null, Number.NaN, 101]],
         ['start_epoch', [-1, 0.5, 6, '0', null]],
       ] as [string, unknown[]][]
     ).flatMap(([field, values]) =>
@@ -146,6 +158,10 @@ describe('the body of a training request', () => {
       [
         ['form', { kind: 'kurtosis', form: 'sam' }],
         ['lambda_weights', { form: 'sam', lambda_weights: 1 }],
+        ['ratio_weights', { kind: 'none', ratio_weights: 0.1 }],
+        ['ratio_weights', { form: 'sam', ratio_weights: 0.1 }],
+        ['ratio_weights', { lambda_weights: 1e-3, ratio_weights: 0.1 }],
+        ['ratio_activations', { lambda_activations: 1e-3, ratio_activations: 0.1 }],
         ['sam_bits', { form: 'sam', sam_bits: 9 }],
         ['widths', { kind: 'any-width', widths: [] }],
         ['widths', { kind: 'any-width', widths: [4, 4] }],

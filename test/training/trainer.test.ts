@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { ServiceError } from '../../src/errors.js';
 import { checkWeights } from '../../src/model/check.js';
@@ -87,9 +90,13 @@ test('a small training gives a version that is ready to publish', async () => {
   assert.equal(training.history.length, 1);
   assert.deepEqual(Object.keys(training.history[0]).sort(), [
     'epoch',
+    'lambda_activations',
+    'lambda_weights',
     'loss',
     'norm_activations',
     'norm_weights',
+    'ratio_activations',
+    'ratio_weights',
     'validation_accuracy',
   ]);
 
@@ -175,6 +182,30 @@ test('cancelling stops within one step, and between batches of the evaluation', 
   const follow = hooks();
   const late = { ...follow, isCancelled: () => follow.told.some(({ phase }) => phase === 'evaluating') };
   await assert.rejects(train({ ...REQUEST, limit: 32 }, late, undefined, OPTIONS), TrainingCancelled);
+});
+
+test('cut off in its evaluation, a training that goes on from its checkpoint takes no step again', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'bitdial-trainer-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const options = { ...OPTIONS, checkpoint: join(folder, 'checkpoint') };
+  const request = { ...REQUEST, limit: 64 };
+  const first = hooks();
+  const saved: TrainingProgress[] = [];
+  const cut = {
+    ...first,
+    isCancelled: () => first.told.some(({ phase }) => phase === 'evaluating'),
+    onCheckpoint: (progress: TrainingProgress) => void saved.push(progress),
+  };
+  await assert.rejects(train(request, cut, undefined, options), TrainingCancelled);
+  assert.deepEqual(
+    saved.map(({ phase, step, progress }) => [phase, step, progress]),
+    [['training', 2, 0.85]],
+  );
+  const second = hooks();
+  const { version } = await train(request, second, undefined, options);
+  assert.deepEqual([...new Set(second.told.map(({ step }) => step))], [2]);
+  assert.equal(second.told[0].accuracy, version.manifest.training?.history[0].validation_accuracy);
+  assert.ok((version.manifest.training?.duration_s ?? 0) > 0);
 });
 
 test('a loss that is no longer finite ends the training, and says what may help', async () => {

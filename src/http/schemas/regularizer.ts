@@ -28,6 +28,22 @@ export const Regularizer = strictObject(
     lambda_activations: optional(
       Type.Number({ minimum: 0, default: defaults.lambda_activations, description: 'Of gradient-l1' }),
     ),
+    ratio_weights: optional(
+      Type.Number({
+        minimum: 0,
+        default: defaults.ratio_weights,
+        description:
+          'In the place of lambda_weights: sets λw at every step so that λw‖∇_w CE‖₁/CE is this, by running means over about ' +
+          '100 steps; both λ are then 0 unless given',
+      }),
+    ),
+    ratio_activations: optional(
+      Type.Number({
+        minimum: 0,
+        default: defaults.ratio_activations,
+        description: 'In the place of lambda_activations, in the same way',
+      }),
+    ),
     form: optional(
       Type.Unsafe({
         type: 'string',
