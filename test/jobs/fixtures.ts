@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EmbeddedQueue, type EmbeddedQueueOptions } from '../../src/jobs/embedded.js';
+import { EmbeddedQueue, type EmbeddedQueueOptions, WORKER_URL } from '../../src/jobs/embedded.js';
 import type { Job, JobEvent } from '../../src/jobs/job.js';
 import type { Logger } from '../../src/jobs/logger.js';
 import { parseTrainRequest } from '../../src/jobs/validation.js';
+import { ModelStore } from '../../src/model/store.js';
 import type { TrainRequest } from '../../src/training/request.js';
+import type { TrainingOptions } from '../../src/training/trainer.js';
 import { FakeStore } from './fake-store.js';
 
 /** What the fake worker is to do. */
@@ -73,6 +75,12 @@ export function options(dataDir: string, more: Partial<EmbeddedQueueOptions> = {
     progressIntervalMs: 1,
     ...more,
   };
+}
+
+/** For the real worker with the real trainer, and a real store. */
+export function realOptions(dataDir: string, training: TrainingOptions) {
+  const modelsDir = join(dataDir, 'shipped');
+  return { modelsDir, store: new ModelStore({ modelsDir, dataDir }), training, workerUrl: WORKER_URL };
 }
 
 /** A queue that is closed with the test, on a folder of its own unless one is given (a {@link temporaryFolder}). */

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Answer, Order } from './queue-process.js';
+import type { Answer, ChildOptions, Order } from './queue-process.js';
 
 /** A {@link file://./queue-process.ts} and what it has answered. */
 export class QueueChild {
@@ -9,7 +9,7 @@ export class QueueChild {
   readonly #child: ChildProcess;
   readonly #gone: Promise<unknown>;
 
-  constructor(dataDir: string, more: { maxDeaths?: number } = {}) {
+  constructor(dataDir: string, more: ChildOptions = {}) {
     const script = fileURLToPath(new URL('./queue-process.js', import.meta.url));
     this.#child = fork(script, [dataDir, JSON.stringify(more)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child.on('message', (answer: Answer) => this.answers.push(answer));

@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { WORKER_URL } from '../../src/jobs/embedded.js';
 import { parseTrainRequest } from '../../src/jobs/validation.js';
-import { ModelStore } from '../../src/model/store.js';
 import type { TrainingOptions } from '../../src/training/trainer.js';
-import { ended, eventsOf, keepingLogger, openQueue, temporaryFolder, until } from './fixtures.js';
+import { ended, eventsOf, openQueue, realOptions, temporaryFolder, until } from './fixtures.js';
 
 /** The real worker with the real trainer, on a few images. */
 const small = { model: 'tiny', epochs: 1, batch_size: 16, limit: 64, regularizer: { kind: 'none' } };
@@ -13,11 +10,8 @@ const training: TrainingOptions = { evaluationLimit: 40, commit: 'abc' };
 
 async function realQueue(t: TestContext) {
   const dataDir = temporaryFolder(t);
-  const modelsDir = join(dataDir, 'shipped');
-  const store = new ModelStore({ modelsDir, dataDir });
-  const logger = keepingLogger();
-  const real = { dataDir, modelsDir, store, logger, training, workerUrl: WORKER_URL };
-  return { ...(await openQueue(t, real)), store, logger };
+  const real = realOptions(dataDir, training);
+  return { ...(await openQueue(t, { dataDir, ...real })), store: real.store };
 }
 
 describe('the worker thread', () => {
