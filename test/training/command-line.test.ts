@@ -22,6 +22,7 @@ function run(command: string, ...args: string[]) {
 
 test('the commands refuse what they do not know, with their usage, and write nothing', () => {
   const out = mkdtempSync(join(tmpdir(), 'bitdial-cli-'));
+  const foreign = fileURLToPath(import.meta.url);
   const cases: [string, string[], RegExp][] = [
     ['train', [], /^--model: expected the name of a model, got nothing/],
     ['train', ['--model', 'x', '--bogus', '1'], /Unknown option '--bogus'/],
@@ -31,6 +32,17 @@ test('the commands refuse what they do not know, with their usage, and write not
       'train',
       ['--model', 'x', '--dataset', 'imagenet'],
       /^dataset: expected one of "mnist", "cifar10", got "imagenet"/,
+    ],
+    [
+      'train',
+      ['--model', 'x', '--ratio-weights', '0.1', '--lambda-weights', '1'],
+      /^regularizer.ratio_weights: expected nothing beside lambda_weights, which it sets, got 0.1/,
+    ],
+    ['train', ['--model', 'x', '--allow-dirty', '--checkpoint', foreign], /^--checkpoint: expected a checkpoint or no/],
+    [
+      'train',
+      ['--model', 'x', '--allow-dirty', '--checkpoint', join(out, 'no', 'where')],
+      /^--checkpoint: expected a folder that is there/,
     ],
     ['evaluate', ['a', 'b'], /^expected 0 to 1 names, got 2/],
     ['dataset', ['imagenet'], /^expected one of cifar10, got "imagenet"/],
