@@ -1,7 +1,6 @@
 /** `npm run train -- --model NAME …`: trains here and now, and writes a version to be shipped. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-
 import { parseTrainRequest } from '../jobs/validation.js';
 import { ModelStore } from '../model/store.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';

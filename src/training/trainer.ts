@@ -7,9 +7,7 @@ import { appraise } from './appraisal.js';
 import { commandOf } from './command.js';
 import type { Split } from './datasets/dataset.js';
 import { findDataset } from './datasets/table.js';
-
 import { type FitHooks, type Fitted, fit } from './fit.js';
-
 import { ProgressReport } from './report.js';
 import type { StartingPoint, TrainingHooks, TrainingResult, TrainRequest } from './request.js';
 import { NO_REGULARIZER, RECIPE_DEFAULTS, TrainingCancelled } from './request.js';
