@@ -6,6 +6,7 @@
 #include "jobs.h"
 #include "returns.h"
 #include "selection.h"
+#include "training/trainer.h"
 
 namespace bitdial {
 namespace {
@@ -240,6 +241,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", Engine::define(env));
   exports.Set("isas", Napi::Function::New(env, isas));
   exports.Set("planBytes", Napi::Function::New(env, plan_bytes));
+  exports.Set("Trainer", training::define_trainer(env));
+  exports.Set("trainingIsas", Napi::Function::New(env, training::training_isas));
   return exports;
 }
 

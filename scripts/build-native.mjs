@@ -39,9 +39,21 @@ const FILES = {
   kernels_avx2: process.arch === 'x64' ? AVX2 : [],
   kernels_avx512vnni: process.arch === 'x64' ? [...AVX2, ...AVX512, '-mprefer-vector-width=512'] : [],
   kernels_neon: process.arch === 'arm64' ? ['-march=armv8.2-a+dotprod'] : [],
+  'training/trainer': [],
+  'training/operations': [],
+  'training/convolution': [],
+  'training/depthwise': [],
+  'training/layers': [],
+  'training/taps': [],
+  'training/crew': [],
+  'training/selection': [],
+  'training/portable': [],
+  'training/avx2': process.arch === 'x64' ? AVX2 : [],
+  'training/avx512': process.arch === 'x64' ? [...AVX2, ...AVX512, '-mprefer-vector-width=512'] : [],
 };
 /** GCC 12 takes the deliberately undefined operands of its own AVX-512 header for uninitialised ones. */
-const QUIET = { kernels_avx512vnni: ['-Wno-uninitialized', '-Wno-maybe-uninitialized'] };
+const UNDEFINED = ['-Wno-uninitialized', '-Wno-maybe-uninitialized'];
+const QUIET = { kernels_avx512vnni: UNDEFINED, 'training/avx512': UNDEFINED };
 
 function findCompiler() {
   for (const name of [process.env.CXX, 'c++', 'g++', 'clang++'].filter(Boolean)) {
@@ -98,7 +110,9 @@ function run(command, commandArgs) {
 /** The newest change of anything that goes into a build. */
 async function newestSource() {
   const { readdir } = await import('node:fs/promises');
-  const names = (await readdir(native)).filter((n) => /\.(cc|h|inl)$/.test(n)).map((n) => join(native, n));
+  const folders = [native, join(native, 'training')];
+  const lists = await Promise.all(folders.map(async (f) => (await readdir(f)).map((n) => join(f, n))));
+  const names = lists.flat().filter((n) => /\.(cc|h|inl)$/.test(n));
   const times = await Promise.all([...names, fileURLToPath(import.meta.url)].map(async (n) => (await stat(n)).mtimeMs));
   return Math.max(...times);
 }
@@ -112,7 +126,7 @@ async function build(compiler) {
   const machine = `${process.platform}-${process.arch}`;
   const stamp = await readFile(join(out, 'machine'), 'utf8').catch(() => '');
   if (stamp === machine && built > (await newestSource()) && !args.includes('--force')) return target;
-  await mkdir(out, { recursive: true });
+  await mkdir(join(out, 'training'), { recursive: true });
   const include = headers();
   const queue = Object.entries(FILES);
   const objects = queue.map(([name]) => join(out, `${name}.o`));
