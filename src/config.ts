@@ -87,6 +87,14 @@ export const SETTINGS = {
     max: 256,
     meaning: 'Threads of the engine; 0: one for each core',
   },
+  trainingThreads: {
+    env: 'TRAINING_THREADS',
+    kind: 'integer',
+    default: '0',
+    min: 0,
+    max: 256,
+    meaning: 'Threads of a training on the wasm backend with the addon; 0: one for each core',
+  },
   energyTable: {
     env: 'ENERGY_TABLE',
     kind: 'string',

@@ -44,7 +44,7 @@ async function start(config: Config): Promise<void> {
   const { modelsDir, dataDir, maxJobs } = config;
   // the engine's threads warm up while this one reads Fastify and the schemas
   const { buildApp } = await import('./app.js');
-  const training = { energyTable: config.energyTable || undefined };
+  const training = { energyTable: config.energyTable || undefined, threads: config.trainingThreads };
   const queue = await EmbeddedQueue.open({ modelsDir, dataDir, store, maxJobs, logger, training });
 
   const adminToken = config.adminToken || randomBytes(24).toString('base64url');

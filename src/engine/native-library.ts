@@ -1,7 +1,4 @@
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { PROJECT_ROOT } from '../config.js';
+import { loadAddon } from '../addon.js';
 
 /** native/addon.cc, as JavaScript sees it. */
 export interface NativeLibrary {
@@ -47,17 +44,10 @@ export interface NativeResult {
   computeMs: number;
 }
 
-/** Where `npm run build:native` puts it; BITDIAL_ADDON names another file, for sanitizers. */
-export function libraryPath(): string {
-  return process.env.BITDIAL_ADDON || join(PROJECT_ROOT, 'native/build/Release/bitdial.node');
-}
-
 /**
  * Loads the addon.
  * @throws Error that says why not, in one line
  */
 export function loadLibrary(): NativeLibrary {
-  const path = libraryPath();
-  if (!existsSync(path)) throw new Error(`${path} does not exist`);
-  return createRequire(import.meta.url)(path) as NativeLibrary;
+  return loadAddon() as NativeLibrary;
 }

@@ -5,12 +5,22 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { registerWasmKernels } from './kernels/register.js';
 import { registerLibtensorflowKernels } from './libtensorflow/register.js';
+import { registerNativeKernels } from './native/register.js';
 
 export type BackendName = 'tensorflow' | 'wasm';
 
 export interface Backend {
   tf: typeof tf;
   name: BackendName;
+  /** The name, and whose kernels: the same seed gives the same result under the same label. */
+  label: string;
+}
+
+export interface BackendOptions {
+  /** The addon's kernels on wasm, where the addon loads, or those in JavaScript; the environment's BITDIAL_TRAINING_KERNELS. */
+  kernels?: 'auto' | 'plain';
+  /** Of the addon's kernels; 0: one for each core. */
+  threads?: number;
 }
 
 const require = createRequire(import.meta.url);
@@ -20,8 +30,11 @@ let chosen: Promise<Backend> | null = null;
  * The backend of this thread, loaded once. Asking for `wasm` skips libtensorflow; asking for a second backend after
  * one is loaded is an error, since TF.js holds one engine per thread.
  */
-export async function loadBackend(wanted: BackendName | 'auto' = 'auto'): Promise<Backend> {
-  chosen ??= choose(wanted).catch((error) => {
+export async function loadBackend(
+  wanted: BackendName | 'auto' = 'auto',
+  options: BackendOptions = {},
+): Promise<Backend> {
+  chosen ??= choose(wanted, options).catch((error) => {
     chosen = null;
     throw error;
   });
@@ -32,7 +45,7 @@ export async function loadBackend(wanted: BackendName | 'auto' = 'auto'): Promis
   return backend;
 }
 
-async function choose(wanted: BackendName | 'auto'): Promise<Backend> {
+async function choose(wanted: BackendName | 'auto', options: BackendOptions): Promise<Backend> {
   tf.env().set('PROD', true);
   if (wanted !== 'wasm') {
     try {
@@ -42,7 +55,7 @@ async function choose(wanted: BackendName | 'auto'): Promise<Backend> {
       if (wanted === 'tensorflow') throw error;
     }
   }
-  return loadWasm();
+  return loadWasm(options);
 }
 
 async function loadTensorflow(): Promise<Backend> {
@@ -59,10 +72,10 @@ async function loadTensorflow(): Promise<Backend> {
   if (!(await tf.setBackend('tensorflow'))) throw new Error('the tensorflow backend did not start');
   await tf.ready();
   registerLibtensorflowKernels();
-  return { tf, name: 'tensorflow' };
+  return { tf, name: 'tensorflow', label: 'tensorflow' };
 }
 
-async function loadWasm(): Promise<Backend> {
+async function loadWasm(options: BackendOptions): Promise<Backend> {
   const entry = require.resolve('@tensorflow/tfjs-backend-wasm');
   const before = new Map(PROCESS_EVENTS.map((event) => [event, process.listeners(event as 'exit')]));
   const wasm = require(entry) as typeof import('@tensorflow/tfjs-backend-wasm');
@@ -79,7 +92,22 @@ async function loadWasm(): Promise<Backend> {
     }
   }
   registerWasmKernels();
-  return { tf, name: 'wasm' };
+  const isa = nativeKernels(options);
+  return { tf, name: 'wasm', label: isa === null ? 'wasm' : `wasm-native-${isa}` };
+}
+
+/** The instruction set of the addon's kernels, or null where JavaScript's are to do. */
+function nativeKernels({
+  threads,
+  kernels = process.env.BITDIAL_TRAINING_KERNELS as 'auto' | 'plain',
+}: BackendOptions) {
+  if (kernels === 'plain') return null;
+  try {
+    return registerNativeKernels({ threads });
+  } catch {
+    // Not built: slower, and the same to whoever trains.
+    return null;
+  }
 }
 
 const PROCESS_EVENTS = ['uncaughtException', 'unhandledRejection'];

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 /** Inputs x [..., c], gamma [c], beta [c]; attr epsilon; gives y, mean [c], biased variance [c], and what the gradient takes. */
 export const BATCH_NORM_TRAINING = 'BatchNormTraining';
-/** Inputs dy, x, gamma and what the forward pass saved (saved0, …); attr epsilon; gives dx, dGamma, dBeta. */
+/** Inputs dy, x, gamma, mean, variance and what else the forward pass saved (saved0, …); attr epsilon; gives dx, dGamma, dBeta. */
 export const BATCH_NORM_TRAINING_GRAD = 'BatchNormTrainingGrad';
 /** Inputs dy, y: dy where y > 0, and 0 elsewhere. */
 export const RELU_GRAD = 'ReluGradient';
@@ -39,7 +39,11 @@ export function batchNormTraining(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tenso
     variance,
     backward(dy) {
       const named = Object.fromEntries(saved.map((tensor, i) => [`saved${i}`, tensor]));
-      const [dx, dGamma, dBeta] = run(BATCH_NORM_TRAINING_GRAD, { dy, x, gamma, ...named }, { epsilon });
+      const [dx, dGamma, dBeta] = run(
+        BATCH_NORM_TRAINING_GRAD,
+        { dy, x, gamma, mean, variance, ...named },
+        { epsilon },
+      );
       return { x: dx, gamma: dGamma, beta: dBeta };
     },
   };

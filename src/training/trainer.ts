@@ -20,6 +20,8 @@ export interface TrainingOptions {
   /** Of this project, for the record. */
   commit?: string | null;
   backend?: BackendName | 'auto';
+  /** Of the addon's kernels on wasm; 0: one for each core. */
+  threads?: number;
   /** At most so many images in each evaluation; the precision table says how many. By default all of the test set. */
   evaluationLimit?: number;
   /** File with the energy figures; by default the built-in ones. */
@@ -47,8 +49,8 @@ export async function train(
   checkRequest(request);
   const dataset = await findDataset(request.dataset)();
   const { topology, graph, weights: first } = beginning(request, dataset, start);
-  const backend = await loadBackend(options.backend);
-  hooks.onBackend?.(backend.name);
+  const backend = await loadBackend(options.backend, { threads: options.threads });
+  hooks.onBackend?.(backend.label);
 
   const report = new ProgressReport(hooks, request.epochs);
   const following: FitHooks = {
@@ -77,7 +79,7 @@ export async function train(
     },
   );
 
-  const training = record(request, fitted, backend.name, start, options);
+  const training = record(request, fitted, backend.label, start, options);
   const manifest = {
     model: request.model,
     ...candidate.manifest,
@@ -88,7 +90,7 @@ export async function train(
   };
   const accuracies = Object.fromEntries(Object.entries(precisions).map(([key, { accuracy }]) => [key, accuracy]));
   const version = { manifest, topology, weights, corrections: candidate.corrections };
-  return { version, accuracies, backend: backend.name };
+  return { version, accuracies, backend: backend.label };
 }
 
 async function calibrationImages(split: Split, count: number, hooks: TrainingHooks) {

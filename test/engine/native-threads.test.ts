@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { addonPath } from '../../src/addon.js';
 import { NativeEngine } from '../../src/engine/native.js';
-import { libraryPath } from '../../src/engine/native-library.js';
 import { runPlan } from '../../src/engine/reference.js';
 import { createEngine } from '../../src/engine/select.js';
 import { buildPlan } from '../../src/quantize/build.js';
@@ -72,7 +72,7 @@ test('a thread of Node may end while its engine works', { skip }, async () => {
     setTimeout(() => process.exit(0), 1);
   `;
   for (let i = 0; i < 5; i++) {
-    const worker = new Worker(code, { eval: true, workerData: libraryPath() });
+    const worker = new Worker(code, { eval: true, workerData: addonPath() });
     await new Promise((resolve) => worker.once('exit', resolve));
   }
 });

@@ -3,6 +3,7 @@ import type { DataId, DataType, KernelConfig, TensorInfo } from '@tensorflow/tfj
 import { getKernel, registerKernel, unregisterKernel } from '@tensorflow/tfjs-core';
 
 export interface WasmBackend {
+  wasm: { HEAPU8: Uint8Array };
   dataIdMap: { get(dataId: DataId): { id: number; memoryOffset: number } };
   makeOutput(shape: number[], dtype: DataType): TensorInfo;
   typedArrayFromHeap(info: TensorInfo): Float32Array;

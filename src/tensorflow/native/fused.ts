@@ -1,0 +1,53 @@
+/** The operations of ../fused.ts in one piece each. */
+import { type KernelConfig, registerKernel, type TensorInfo, util } from '@tensorflow/tfjs-core';
+import { BATCH_NORM_TRAINING, BATCH_NORM_TRAINING_GRAD, CHANNEL_SUMS, RELU_GRAD } from '../fused.js';
+import type { WasmBackend } from '../kernels/heap.js';
+import type { NativeKernels } from './trainer.js';
+
+type Inputs = Record<string, TensorInfo>;
+type Run = (native: NativeKernels, inputs: Inputs, attrs: Record<string, number>, backend: WasmBackend) => TensorInfo[];
+
+const KERNELS: Record<string, Run> = {
+  [BATCH_NORM_TRAINING](native, { x, gamma, beta }, { epsilon }, backend) {
+    const [pixels, channels] = flat(x);
+    const y = backend.makeOutput(x.shape, 'float32');
+    const [mean, variance] = numbers(backend, channels, 2);
+    native.run('batch-norm', backend, pixels, channels, epsilon, x, gamma, beta, y, mean, variance);
+    return [y, mean, variance];
+  },
+  [BATCH_NORM_TRAINING_GRAD](native, { dy, x, gamma, mean, variance }, { epsilon }, backend) {
+    const [pixels, channels] = flat(x);
+    const dx = backend.makeOutput(x.shape, 'float32');
+    const outputs = [dx, ...numbers(backend, channels, 2)];
+    native.run('batch-norm-gradient', backend, pixels, channels, epsilon, dy, x, gamma, mean, variance, ...outputs);
+    return outputs;
+  },
+  [RELU_GRAD](native, { dy, y }, _, backend) {
+    const dx = backend.makeOutput(y.shape, 'float32');
+    native.run('relu-gradient', backend, util.sizeFromShape(y.shape), dy, y, dx);
+    return [dx];
+  },
+  [CHANNEL_SUMS](native, { x }, _, backend) {
+    const [pixels, channels] = flat(x);
+    const [sums] = numbers(backend, channels, 1);
+    native.run('channel-sums', backend, pixels, channels, x, sums);
+    return [sums];
+  },
+};
+
+function flat({ shape }: TensorInfo): [number, number] {
+  const channels = shape[shape.length - 1];
+  return [util.sizeFromShape(shape) / channels, channels];
+}
+
+function numbers(backend: WasmBackend, channels: number, count: number): TensorInfo[] {
+  return Array.from({ length: count }, () => backend.makeOutput([channels], 'float32'));
+}
+
+export function registerFused(native: NativeKernels): void {
+  for (const [kernelName, run] of Object.entries(KERNELS)) {
+    const kernelFunc = ({ inputs, attrs, backend }: { inputs: Inputs; attrs: unknown; backend: WasmBackend }) =>
+      run(native, inputs, (attrs ?? {}) as Record<string, number>, backend);
+    registerKernel({ kernelName, backendName: 'wasm', kernelFunc } as unknown as KernelConfig);
+  }
+}
