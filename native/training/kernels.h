@@ -87,7 +87,12 @@ struct Kernels {
   /** x + step·sign(g) */
   void (*add_sign)(const float* x, const float* g, size_t n, float step, float* out);
   /** Σ|x| and Σx² */
-  void (*norms)(const float* x, size_t n, float* absolute, float* squares);
+  float (*absolute_sum)(const float* x, size_t n);
+  float (*square_sum)(const float* x, size_t n);
+  /** x between low and high, rounded to a multiple of scale, half to even. */
+  void (*fake_quantize)(const float* x, size_t n, float low, float high, float scale, float* y);
+  /** dy where low ≤ x ≤ high, else 0 */
+  void (*pass_between)(const float* dy, const float* x, size_t n, float low, float high, float* dx);
 
   void (*max_pool)(const PoolWindow&, const float* x, float* y);
   /** Adds dy to the first greatest of each window. `room`: 2 × channels floats. */

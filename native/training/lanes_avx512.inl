@@ -17,3 +17,4 @@ inline void store(float* at, Lanes a, size_t n) { _mm512_mask_storeu_ps(at, firs
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Lanes absolute(Lanes a) { return {_mm512_abs_ps(a.v)}; }

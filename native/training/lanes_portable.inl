@@ -37,3 +37,7 @@ inline Lanes operator-(Lanes a, Lanes b) {
   for (int i = 0; i < 4; i++) a.v[i] -= b.v[i];
   return a;
 }
+inline Lanes absolute(Lanes a) {
+  for (Four& four : a.v) four = four < 0 ? -four : four;
+  return a;
+}

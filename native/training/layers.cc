@@ -155,19 +155,32 @@ void add_sign(Context& context, size_t n, const float* x, const float* g, float 
   });
 }
 
-void norms(Context& context, size_t n, const float* x, float* out) {
-  float* room = reinterpret_cast<float*>(context.partial.ensure(divided_up(n, kPiece) * 2 * sizeof(float)));
+namespace {
+
+float sum_of(Context& context, size_t n, const float* x, float (*sum)(const float*, size_t)) {
+  float* room = reinterpret_cast<float*>(context.partial.ensure(divided_up(n, kPiece) * sizeof(float)));
+  in_pieces(context, n, [&](size_t first, size_t count) { room[first / kPiece] = sum(x + first, count); });
+  double total = 0;
+  for (size_t i = 0; i < divided_up(n, kPiece); i++) total += room[i];
+  return static_cast<float>(total);
+}
+
+}  // namespace
+
+float absolute_sum(Context& context, size_t n, const float* x) { return sum_of(context, n, x, context.kernels.absolute_sum); }
+
+float square_sum(Context& context, size_t n, const float* x) { return sum_of(context, n, x, context.kernels.square_sum); }
+
+void fake_quantize(Context& context, size_t n, const float* x, float low, float high, float scale, float* y) {
   in_pieces(context, n, [&](size_t first, size_t count) {
-    float* sums = room + first / kPiece * 2;
-    context.kernels.norms(x + first, count, sums, sums + 1);
+    context.kernels.fake_quantize(x + first, count, low, high, scale, y + first);
   });
-  double absolute = 0, squares = 0;
-  for (size_t i = 0; i < divided_up(n, kPiece); i++) {
-    absolute += room[2 * i];
-    squares += room[2 * i + 1];
-  }
-  out[0] = static_cast<float>(absolute);
-  out[1] = static_cast<float>(squares);
+}
+
+void pass_between(Context& context, size_t n, const float* dy, const float* x, float low, float high, float* dx) {
+  in_pieces(context, n, [&](size_t first, size_t count) {
+    context.kernels.pass_between(dy + first, x + first, count, low, high, dx + first);
+  });
 }
 
 }  // namespace bitdial::training

@@ -31,7 +31,9 @@ void add(Context&, size_t n, const float* a, const float* b, float* out);
 void add_channels(Context&, size_t pixels, size_t channels, const float* x, const float* bias, float* out);
 /** x + step·sign(g) */
 void add_sign(Context&, size_t n, const float* x, const float* g, float step, float* out);
-/** out[0] = Σ|x|, out[1] = Σx² */
-void norms(Context&, size_t n, const float* x, float* out);
+float absolute_sum(Context&, size_t n, const float* x);
+float square_sum(Context&, size_t n, const float* x);
+void fake_quantize(Context&, size_t n, const float* x, float low, float high, float scale, float* y);
+void pass_between(Context&, size_t n, const float* dy, const float* x, float low, float high, float* dx);
 
 }  // namespace bitdial::training

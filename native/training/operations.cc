@@ -187,10 +187,28 @@ void signs_added(Call& call) {
   add_sign(call.context, n, x, g, step, call.tensor(n));
 }
 
-void norms_of(Call& call) {
+using Sum = float (*)(Context&, size_t, const float*);
+
+template <Sum Run>
+void sum_to_one(Call& call) {
   const size_t n = call.size();
   const float* x = call.tensor(n);
-  norms(call.context, n, x, call.tensor(2));
+  *call.tensor(1) = Run(call.context, n, x);
+}
+
+void quantized(Call& call) {
+  const size_t n = call.size();
+  const float low = static_cast<float>(call.number()), high = static_cast<float>(call.number());
+  const float scale = static_cast<float>(call.number());
+  const float* x = call.tensor(n);
+  fake_quantize(call.context, n, x, low, high, scale, call.tensor(n));
+}
+
+void passed_between(Call& call) {
+  const size_t n = call.size();
+  const float low = static_cast<float>(call.number()), high = static_cast<float>(call.number());
+  const float *dy = call.tensor(n), *x = call.tensor(n);
+  pass_between(call.context, n, dy, x, low, high, call.tensor(n));
 }
 
 const std::map<std::string, void (*)(Call&)> kOperations = {
@@ -211,7 +229,10 @@ const std::map<std::string, void (*)(Call&)> kOperations = {
     {"relu-gradient", combine<relu_gradient>},
     {"add", combine<add>},
     {"add-sign", signs_added},
-    {"norms", norms_of},
+    {"absolute-sum", sum_to_one<absolute_sum>},
+    {"square-sum", sum_to_one<square_sum>},
+    {"fake-quantize", quantized},
+    {"fake-quantize-gradient", passed_between},
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include "elementwise.inl"
 
 constexpr Kernels table(const char* name) {
-  return {name,      product,         outer,        depthwise, depthwise_outer, channel_sums, moments, gradient_sums,
-          normalize, normal_gradient, relu,         relu_gradient, add,         add_channels, add_sign, norms,
-          max_pool,  max_pool_gradient};
+  return {name,      product,         outer, depthwise,     depthwise_outer, channel_sums, moments,      gradient_sums,
+          normalize, normal_gradient, relu,  relu_gradient, add,             add_channels, add_sign,     absolute_sum,
+          square_sum, fake_quantize,  pass_between, max_pool, max_pool_gradient};
 }

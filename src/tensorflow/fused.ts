@@ -13,6 +13,13 @@ export const RELU_GRAD = 'ReluGradient';
 /** Input x [..., c]: the sum over all axes but the last, [c]. */
 export const CHANNEL_SUMS = 'ChannelSums';
 
+/** Input x: Σ|x|, a scalar. */
+export const ABSOLUTE_SUM = 'AbsoluteSum';
+/** Input x: Σx², a scalar. */
+export const SQUARE_SUM = 'SquareSum';
+/** Inputs x, g of one shape; attr step: x + step·sign(g). */
+export const ADD_SIGN = 'AddSign';
+
 /** Input x; attrs low, high, bits: the nearest of 2^bits equal steps from low to high. */
 export const FAKE_QUANTIZE = 'FakeQuantize';
 /** Inputs dy, x; attrs as {@link FAKE_QUANTIZE}: dy where low ≤ x ≤ high, and 0 elsewhere. */
@@ -105,6 +112,21 @@ export function channelSums(x: tf.Tensor): tf.Tensor1D {
   const channels = x.shape[x.rank - 1];
   const rows = x.size / channels;
   return tf.reshape(tf.matMul(tf.ones([1, rows]), tf.reshape(x, [rows, channels])), [channels]);
+}
+
+/** Σ|x| */
+export function absoluteSum(x: tf.Tensor): tf.Scalar {
+  return (has(ABSOLUTE_SUM) ? run(ABSOLUTE_SUM, { x }, {})[0] : tf.sum(tf.abs(x))) as tf.Scalar;
+}
+
+/** Σx² */
+export function squareSum(x: tf.Tensor): tf.Scalar {
+  return (has(SQUARE_SUM) ? run(SQUARE_SUM, { x }, {})[0] : tf.sum(tf.square(x))) as tf.Scalar;
+}
+
+/** x + step·sign(g), for tensors of one shape. */
+export function addSign(x: tf.Tensor, g: tf.Tensor, step: number): tf.Tensor {
+  return has(ADD_SIGN) ? run(ADD_SIGN, { x, g }, { step })[0] : tf.add(x, tf.mul(tf.sign(g), step));
 }
 
 function has(kernel: string): boolean {

@@ -11,10 +11,12 @@ export interface ForwardOptions {
   training: boolean;
   /** Seeds of the dropout masks; the same seeds give the same masks. */
   seeds?: number[];
-  /** By node name: added to the node's output. */
-  offsets?: Tensors;
+  offsets?: Offsets;
   quantization?: Quantization;
 }
+
+/** By node name: gives the node's output with something added to it that does not depend on it. */
+export type Offsets = Record<string, (output: tf.Tensor) => tf.Tensor>;
 
 /** How a pass computes with rounded numbers. */
 export interface Quantization {
@@ -47,7 +49,7 @@ export function forward(graph: Graph, weights: Tensors, x: tf.Tensor, options: F
     const codes = quantization?.activations.get(node.name);
     const pass = codes === undefined ? layer : rounded(layer, codes);
     passes.set(node.name, pass);
-    outputs[node.name] = node.name in offsets ? tf.add(pass.output, offsets[node.name]) : pass.output;
+    outputs[node.name] = offsets[node.name]?.(pass.output) ?? pass.output;
   }
   return { logits: outputs[graph.output] as tf.Tensor2D, outputs, moving: context.moving, passes };
 }
@@ -78,12 +80,19 @@ export function backward(graph: Graph, run: Forward, dLogits: tf.Tensor, watch: 
     const dy = pending[node.name];
     if (!dy || !learns.has(node.name)) continue;
     if (watch.includes(node.name)) gradients.activations[node.name] = dy;
-    const needsInputs = node.inputs.some((name) => learns.has(name));
-    const pass = run.passes.get(node.name) as LayerPass;
-    const { inputs, weights } = pass.backward(dy, needsInputs);
-    for (const [name, gradient] of Object.entries(weights)) accumulate(gradients.weights, name, gradient);
-    for (const [i, gradient] of inputs.entries()) accumulate(pending, node.inputs[i], gradient);
-    delete pending[node.name];
+    const before = Object.values(pending);
+    tf.tidy(() => {
+      const needsInputs = node.inputs.some((name) => learns.has(name));
+      const pass = run.passes.get(node.name) as LayerPass;
+      const { inputs, weights } = pass.backward(dy, needsInputs);
+      for (const [name, gradient] of Object.entries(weights)) accumulate(gradients.weights, name, gradient);
+      for (const [i, gradient] of inputs.entries()) accumulate(pending, node.inputs[i], gradient);
+      delete pending[node.name];
+      return [pending, gradients.weights];
+    });
+    // A gradient that was used up makes room for the next one while its memory is still in the caches.
+    const needed = new Set([dLogits, ...Object.values(pending), ...Object.values(gradients.activations)]);
+    for (const tensor of before) if (!needed.has(tensor)) tensor.dispose();
   }
   return gradients;
 }

@@ -22,8 +22,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph } from '../model/graph.js';
 import { activationTensors } from '../quantize/fuse.js';
+import { absoluteSum, addSign, squareSum } from '../tensorflow/fused.js';
 import type { Tensors } from './layers/layer.js';
-import { backward, crossEntropy, forward, type Quantization } from './pass.js';
+import { backward, crossEntropy, forward, type Offsets, type Quantization } from './pass.js';
 import { kernelNames } from './weights.js';
 
 /** Of a tensor's root mean square: how far an element may move. */
@@ -95,19 +96,27 @@ export function stepGradients(
   const active = typeof strength === 'function' || strength.lambdaWeights > 0 || strength.lambdaActivations > 0;
   const numbers: Omit<StepGradients, 'gradients' | 'moving'> = { loss: 0, normWeights: null, normActivations: null };
   const tensors = tf.tidy(() => {
-    const first = gradientsAt(net, weights, batch, {}, active ? net.activations : []);
     if (!active) {
-      numbers.loss = first.loss.dataSync()[0];
-      return { gradients: first.weights, moving: first.moving };
+      const plain = gradientsAt(net, weights, batch, {}, []);
+      numbers.loss = plain.loss.dataSync()[0];
+      return { gradients: plain.weights, moving: plain.moving };
     }
+    // What the first pass leaves behind is let go of before the second.
+    let measured = {} as ReturnType<typeof measure>;
+    const first = tf.tidy(() => {
+      const { loss, outputs, ...gradients } = gradientsAt(net, weights, batch, {}, net.activations);
+      measured = measure(
+        loss,
+        net.kernels.map((name) => gradients.weights[name]),
+        Object.values(gradients.activations),
+        [
+          ...net.kernels.map((name) => weights[name]),
+          ...Object.keys(gradients.activations).map((name) => outputs[name]),
+        ],
+      );
+      return gradients;
+    });
     const watched = Object.keys(first.activations);
-    const outputs = watched.map((name) => first.outputs[name]);
-    const measured = measure(
-      first.loss,
-      net.kernels.map((name) => first.weights[name]),
-      watched.map((name) => first.activations[name]),
-      [...net.kernels.map((name) => weights[name]), ...outputs],
-    );
     const { rms, ...norms } = measured;
     const used = typeof strength === 'function' ? strength(norms) : strength;
     Object.assign(numbers, norms, { strength: used });
@@ -116,19 +125,20 @@ export function stepGradients(
     const epsilon = commonEpsilon(rms, lambdas, radius);
     if (!(epsilon > 0 && epsilon < Number.POSITIVE_INFINITY)) return { gradients: first.weights, moving: first.moving };
 
-    const along = (gradient: tf.Tensor, lambda: number) => tf.mul(tf.sign(gradient), epsilon * lambda);
     const moved: Tensors = { ...weights };
     if (lambdaWeights > 0) {
-      for (const name of net.kernels) moved[name] = tf.add(weights[name], along(first.weights[name], lambdaWeights));
+      const step = epsilon * lambdaWeights;
+      for (const name of net.kernels) moved[name] = addSign(weights[name], first.weights[name], step);
     }
-    const offsets: Tensors = {};
+    const offsets: Offsets = {};
     if (lambdaActivations > 0) {
-      for (const name of watched) offsets[name] = along(first.activations[name], lambdaActivations);
+      const step = epsilon * lambdaActivations;
+      for (const name of watched) offsets[name] = (y) => addSign(y, first.activations[name], step);
     }
-    const second = gradientsAt(net, moved, batch, offsets, []);
+    const second = tf.tidy(() => gradientsAt(net, moved, batch, offsets, []).weights);
     const gradients: Tensors = {};
     for (const [name, g] of Object.entries(first.weights)) {
-      gradients[name] = tf.add(g, tf.mul(tf.sub(second.weights[name], g), 1 / epsilon));
+      gradients[name] = tf.add(g, tf.mul(tf.sub(second[name], g), 1 / epsilon));
     }
     return { gradients, moving: first.moving };
   });
@@ -146,7 +156,7 @@ export function gradientsAt(
   net: Regularized,
   weights: Tensors,
   batch: Batch,
-  offsets: Tensors,
+  offsets: Offsets,
   watch: readonly string[],
 ) {
   const { seeds, quantization } = batch;
@@ -158,14 +168,14 @@ export function gradientsAt(
 
 /** Loss, l1 norms and root mean squares, fetched from the device in one go. */
 function measure(loss: tf.Scalar, dWeights: tf.Tensor[], dActivations: tf.Tensor[], sized: tf.Tensor[]) {
-  const norms = [...dWeights, ...dActivations].map((g) => tf.sum(tf.abs(g)));
-  const squares = sized.map((t) => tf.mean(tf.square(t)));
+  const norms = [...dWeights, ...dActivations].map(absoluteSum);
+  const squares = sized.map(squareSum);
   const values = Array.from(tf.stack([loss, ...norms, ...squares]).dataSync());
   const total = (from: number, count: number) => values.slice(from, from + count).reduce((a, b) => a + b, 0);
   return {
     loss: values[0],
     normWeights: total(1, dWeights.length),
     normActivations: total(1 + dWeights.length, dActivations.length),
-    rms: values.slice(1 + norms.length).map(Math.sqrt),
+    rms: values.slice(1 + norms.length).map((square, i) => Math.sqrt(square / sized[i].size)),
   };
 }

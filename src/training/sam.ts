@@ -5,7 +5,9 @@
  * as rounding moves a number.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { absoluteSum, addSign } from '../tensorflow/fused.js';
 import type { Tensors } from './layers/layer.js';
+import type { Offsets } from './pass.js';
 import { type Batch, gradientsAt, type Regularized, type StepGradients } from './regularizer.js';
 
 export interface Box {
@@ -21,21 +23,22 @@ export function sharpnessAwareGradients(net: Regularized, weights: Tensors, batc
   const tensors = tf.tidy(() => {
     const first = gradientsAt(net, weights, batch, {}, net.activations);
     const total = (gradients: tf.Tensor[]) =>
-      gradients.reduce((sum, g) => tf.add(sum, tf.sum(tf.abs(g))), tf.scalar(0) as tf.Tensor);
+      gradients.reduce((sum, g) => tf.add(sum, absoluteSum(g)), tf.scalar(0) as tf.Tensor);
     const normWeights = total(net.kernels.map((name) => first.weights[name]));
     const normActivations = total(Object.values(first.activations));
-    [numbers.loss, numbers.normWeights, numbers.normActivations] = tf
-      .stack([first.loss, normWeights, normActivations])
-      .dataSync();
+    const watched = Object.keys(first.activations);
+    const greatest = watched.map((name) => tf.max(tf.abs(first.outputs[name])));
+    const [loss, ...measured] = tf.stack([first.loss, normWeights, normActivations, ...greatest]).dataSync();
+    Object.assign(numbers, { loss, normWeights: measured[0], normActivations: measured[1] });
     const moved: Tensors = { ...weights };
     for (const name of net.kernels) {
       const half = kernelHalfStep(weights[name], net.depthwise.has(name) ? 2 : 1, box.bits);
       moved[name] = tf.add(weights[name], tf.mul(tf.sign(first.weights[name]), tf.mul(half, box.radius)));
     }
-    const offsets: Tensors = {};
-    for (const [name, gradient] of Object.entries(first.activations)) {
-      const half = tf.div(tf.max(tf.abs(first.outputs[name])), 2 * (2 ** box.bits - 1));
-      offsets[name] = tf.mul(tf.sign(gradient), tf.mul(half, box.radius));
+    const offsets: Offsets = {};
+    for (const [i, name] of watched.entries()) {
+      const half = measured[2 + i] / (2 * (2 ** box.bits - 1));
+      offsets[name] = (y) => addSign(y, first.activations[name], half * box.radius);
     }
     return { gradients: gradientsAt(net, moved, batch, offsets, []).weights, moving: first.moving };
   });

@@ -3,7 +3,7 @@ import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph, Weights } from '../../src/model/graph.js';
 import { loadBackend } from '../../src/tensorflow/backend.js';
-import { backward, crossEntropy, forward } from '../../src/training/pass.js';
+import { backward, crossEntropy, forward, type Offsets } from '../../src/training/pass.js';
 import { Random } from '../../src/training/random.js';
 import { toTensors } from '../../src/training/weights.js';
 import { BACKEND, everyLayer, graphOf, normals, perceptron, randomWeights } from './nets.js';
@@ -49,13 +49,7 @@ test('forward agrees with TF.js Layers on a net of every layer', () => {
 });
 
 /** The loss in training, from TF.js's float32. */
-function lossOf(
-  graph: Graph,
-  weights: Weights,
-  x: tf.Tensor,
-  seeds: number[],
-  offsets: Record<string, tf.Tensor> = {},
-) {
+function lossOf(graph: Graph, weights: Weights, x: tf.Tensor, seeds: number[], offsets: Offsets = {}) {
   const tensors = toTensors(weights);
   const loss = tf.tidy(() => {
     const { logits } = forward(graph, tensors, x, { training: true, seeds, offsets });
@@ -120,7 +114,7 @@ test('the gradient of an inner tensor agrees with central differences of an offs
         gradient.map((g) => (sign * h * g) / norm),
         activations[name].shape,
       );
-      return lossOf(graph, weights, x, [1], { [name]: offset });
+      return lossOf(graph, weights, x, [1], { [name]: (y) => tf.add(y, offset) });
     };
     const measured = (moved(1) - moved(-1)) / (2 * h);
     assert.ok(Math.abs(measured - norm) <= 0.05 * norm + 3e-4, `${name}: ${norm} against ${measured}`);

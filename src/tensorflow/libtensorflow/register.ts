@@ -7,6 +7,7 @@ import {
   FAKE_QUANTIZE,
   FAKE_QUANTIZE_GRAD,
   RELU_GRAD,
+  SQUARE_SUM,
 } from '../fused.js';
 
 interface OpAttribute {
@@ -48,6 +49,10 @@ const KERNELS: Record<string, Run> = {
   [CHANNEL_SUMS]({ x }, _, backend) {
     const attributes = [type(backend, 'T'), text(backend, 'data_format', 'NHWC')];
     return backend.executeMultipleOutputs('BiasAddGrad', attributes, [x], 1);
+  },
+  [SQUARE_SUM]({ x }, _, backend) {
+    const [half] = backend.executeMultipleOutputs('L2Loss', [type(backend, 'T')], [x], 1);
+    return [tf.mul(half, 2)];
   },
   [FAKE_QUANTIZE]: ({ x }, attributes, backend) =>
     backend.executeMultipleOutputs('FakeQuantWithMinMaxArgs', range(backend, attributes), [x], 1),

@@ -1,6 +1,16 @@
 /** The operations of ../fused.ts in one piece each. */
 import { type KernelConfig, registerKernel, type TensorInfo, util } from '@tensorflow/tfjs-core';
-import { BATCH_NORM_TRAINING, BATCH_NORM_TRAINING_GRAD, CHANNEL_SUMS, RELU_GRAD } from '../fused.js';
+import {
+  ABSOLUTE_SUM,
+  ADD_SIGN,
+  BATCH_NORM_TRAINING,
+  BATCH_NORM_TRAINING_GRAD,
+  CHANNEL_SUMS,
+  FAKE_QUANTIZE,
+  FAKE_QUANTIZE_GRAD,
+  RELU_GRAD,
+  SQUARE_SUM,
+} from '../fused.js';
 import type { WasmBackend } from '../kernels/heap.js';
 import type { NativeKernels } from './trainer.js';
 
@@ -33,7 +43,31 @@ const KERNELS: Record<string, Run> = {
     native.run('channel-sums', backend, pixels, channels, x, sums);
     return [sums];
   },
+  [ABSOLUTE_SUM]: (native, { x }, _, backend) => scalar(native, 'absolute-sum', x, backend),
+  [SQUARE_SUM]: (native, { x }, _, backend) => scalar(native, 'square-sum', x, backend),
+  [ADD_SIGN](native, { x, g }, { step }, backend) {
+    const out = backend.makeOutput(x.shape, 'float32');
+    native.run('add-sign', backend, util.sizeFromShape(x.shape), step, x, g, out);
+    return [out];
+  },
+  [FAKE_QUANTIZE](native, { x }, { low, high, bits }, backend) {
+    const y = backend.makeOutput(x.shape, 'float32');
+    const scale = (high - low) / (2 ** bits - 1);
+    native.run('fake-quantize', backend, util.sizeFromShape(x.shape), low, high, scale, x, y);
+    return [y];
+  },
+  [FAKE_QUANTIZE_GRAD](native, { dy, x }, { low, high }, backend) {
+    const dx = backend.makeOutput(x.shape, 'float32');
+    native.run('fake-quantize-gradient', backend, util.sizeFromShape(x.shape), low, high, dy, x, dx);
+    return [dx];
+  },
 };
+
+function scalar(native: NativeKernels, operation: string, x: TensorInfo, backend: WasmBackend): TensorInfo[] {
+  const sum = backend.makeOutput([], 'float32');
+  native.run(operation, backend, util.sizeFromShape(x.shape), x, sum);
+  return [sum];
+}
 
 function flat({ shape }: TensorInfo): [number, number] {
   const channels = shape[shape.length - 1];
