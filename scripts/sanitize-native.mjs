@@ -10,7 +10,10 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const kinds = process.argv.length > 2 ? process.argv.slice(2) : ['address', 'thread'];
-const tests = ['native', 'native-winograd', 'native-build', 'native-loader', 'native-threads'];
+const tests = [
+  ...['native', 'native-winograd', 'native-build', 'native-loader', 'native-threads'].map((name) => `engine/${name}`),
+  'tensorflow/native-operations',
+];
 const compiler = process.env.CXX || 'g++';
 
 /** What each sanitizer needs beside the built addon. */
@@ -43,7 +46,7 @@ for (const kind of kinds) {
   const preload = spawnSync(compiler, [`-print-file-name=${library}`], { encoding: 'utf8' }).stdout.trim();
   for (const test of tests) {
     console.log(`sanitize-native: ${kind}: ${test}`);
-    run(process.execPath, [join(root, `dist/test/engine/${test}.test.js`)], {
+    run(process.execPath, [join(root, `dist/test/${test}.test.js`)], {
       BITDIAL_TEST_SHARE: '0.1',
       ...env,
       LD_PRELOAD: preload,
