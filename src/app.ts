@@ -3,6 +3,7 @@
 import type { Parts } from './http/parts.js';
 import { bearerToken } from './http/plugins/auth.js';
 import { jsonBodies, strictBodies } from './http/plugins/bodies.js';
+import { bodyDeadlines } from './http/plugins/deadlines.js';
 import { securityHeaders } from './http/plugins/headers.js';
 import { createLogger, requestLog } from './http/plugins/logging.js';
 import { Metrics, requestMetrics } from './http/plugins/metrics.js';
@@ -11,6 +12,7 @@ import { problems } from './http/plugins/problem.js';
 import { drainConnections, Readiness } from './http/plugins/readiness.js';
 import { queryBeforeBody, validatorCompiler } from './http/plugins/validation.js';
 import { adminModelRoutes } from './http/routes/admin-models.js';
+import { datasetRoutes } from './http/routes/datasets.js';
 import { healthRoutes } from './http/routes/health.js';
 import { jobEventRoutes } from './http/routes/job-events.js';
 import { jobRoutes } from './http/routes/jobs.js';
@@ -23,7 +25,7 @@ import type { App } from './http/types.js';
 
 /** Builds the service over its parts and makes it ready to listen. The caller closes the parts, after the app. */
 export async function buildApp(parts: Parts): Promise<App> {
-  const { config, service, store, queue, adminToken, heartbeatMs } = parts;
+  const { config, service, store, queue, datasets, adminToken, heartbeatMs } = parts;
   const readiness = parts.readiness ?? new Readiness();
   const metrics = parts.metrics ?? new Metrics();
   const app = createServer(config.maxBodyBytes, parts.logger ?? createLogger(config.logLevel), metrics);
@@ -37,6 +39,7 @@ export async function buildApp(parts: Parts): Promise<App> {
   requestMetrics(app, metrics);
   securityHeaders(app);
   drainConnections(app, readiness);
+  bodyDeadlines(app);
   problems(app, config.maxBodyBytes);
   queryBeforeBody(app);
   strictBodies(app);
@@ -57,5 +60,6 @@ export async function buildApp(parts: Parts): Promise<App> {
     jobRoutes(scope, { queue, known: parts.known });
     jobEventRoutes(scope, { queue, heartbeatMs });
     adminModelRoutes(scope, { service, store });
+    datasetRoutes(scope, { datasets });
   }
 }

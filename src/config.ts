@@ -65,6 +65,20 @@ export const SETTINGS = {
     min: 1,
     meaning: 'Pixels of an image file at most, before it is resized',
   },
+  maxDatasetBytes: {
+    env: 'MAX_DATASET_BYTES',
+    kind: 'bytes',
+    default: '4294967296',
+    min: 1,
+    meaning: 'Bytes of an uploaded data set at most, unpacked; also of one decoded to pixels',
+  },
+  maxDatasetFiles: {
+    env: 'MAX_DATASET_FILES',
+    kind: 'integer',
+    default: '500000',
+    min: 1,
+    meaning: 'Files and folders of an uploaded data set at most',
+  },
   maxQueue: {
     env: 'MAX_QUEUE',
     kind: 'integer',

@@ -21,10 +21,13 @@ export const ERRORS = {
   model_not_found: [404, 'No such model'],
   version_not_found: [404, 'No such version'],
   job_not_found: [404, 'No such job'],
+  dataset_not_found: [404, 'No such data set'],
   route_not_found: [404, 'No such route'],
   method_not_allowed: [405, 'The route does not take this method'],
   request_timeout: [408, 'The request did not arrive in time'],
   job_finished: [409, 'The job has already ended'],
+  dataset_exists: [409, 'There is a data set of this name'],
+  dataset_in_use: [409, 'A job uses the data set'],
   body_too_large: [413, 'The body is too large'],
   image_too_large: [413, 'The image has too many pixels'],
   unsupported_media_type: [415, 'The content type is not supported'],
@@ -32,6 +35,7 @@ export const ERRORS = {
   no_precision_table: [422, 'The version has no precision table to choose from'],
   unsupported_layer: [422, 'The model has a layer that is not supported'],
   bad_model: [422, 'The model cannot be read'],
+  bad_dataset: [422, 'The data set cannot be read'],
   idempotency_key_reused: [422, 'The idempotency key was used with another request'],
   too_many_requests: [429, 'Too many requests'],
   variant_too_large: [422, 'The variant is larger than the variant cache'],
@@ -39,6 +43,7 @@ export const ERRORS = {
   overloaded: [503, 'The service is overloaded'],
   not_ready: [503, 'The service is not ready'],
   internal: [500, 'Internal error'],
+  storage_full: [507, 'There is no room left on the disk'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -11,12 +11,13 @@ import { createLogger } from './http/plugins/logging.js';
 import { Metrics } from './http/plugins/metrics.js';
 import { Readiness } from './http/plugins/readiness.js';
 import { EmbeddedQueue } from './jobs/embedded.js';
+import type { Job } from './jobs/job.js';
 import { ModelStore } from './model/store.js';
 import { readEnergyTable } from './quantize/energy.js';
 import type { PredictionService } from './serving/request.js';
 import { createPredictionService } from './serving/service.js';
 import { ARCHITECTURES } from './training/architectures/table.js';
-import { DATASETS } from './training/datasets/table.js';
+import { DatasetStore } from './training/datasets/store.js';
 
 /** Milliseconds that the parts get to close once the requests are done. */
 const CLOSE_MS = 10_000;
@@ -44,17 +45,30 @@ async function start(config: Config): Promise<void> {
   const { modelsDir, dataDir, maxJobs } = config;
   // the engine's threads warm up while this one reads Fastify and the schemas
   const { buildApp } = await import('./app.js');
-  const training = { energyTable: config.energyTable || undefined, threads: config.trainingThreads };
+  const { maxImagePixels, maxDatasetBytes, trainingThreads } = config;
+  const training = {
+    energyTable: config.energyTable || undefined,
+    threads: trainingThreads,
+    maxImagePixels,
+    maxDatasetBytes,
+  };
   const queue = await EmbeddedQueue.open({ modelsDir, dataDir, store, maxJobs, logger, training });
+  const datasets = new DatasetStore({
+    dataDir,
+    maxBytes: maxDatasetBytes,
+    maxFiles: config.maxDatasetFiles,
+    maxImagePixels,
+    usedBy: async (name) => jobUsing(await queue.list(), name),
+  });
 
   const adminToken = config.adminToken || randomBytes(24).toString('base64url');
   const known = async () => ({
     models: (await store.models()).map(({ name }) => name),
     architectures: Object.keys(ARCHITECTURES),
-    datasets: Object.keys(DATASETS),
+    datasets: await datasets.names(),
   });
   const version = projectVersion();
-  const parts = { config, service, store, queue, adminToken, known, metrics, readiness, logger, version };
+  const parts = { config, service, store, queue, datasets, adminToken, known, metrics, readiness, logger, version };
   const app = await buildApp({ ...parts, engineName: engine.name });
 
   onStop(config.drainMs, readiness, logger, {
@@ -70,6 +84,14 @@ async function start(config: Config): Promise<void> {
   const url = await app.listen({ port: config.port, host: config.host });
   if (!config.adminToken) say(`admin token of this start: ${adminToken}  (ADMIN_TOKEN sets a lasting one)`);
   if (await warm) say(`bitdial is ready on ${url}  (${config.defaultModel}; documentation on ${url}/docs)`);
+}
+
+/** Id of a job that waits or runs with the data set. */
+function jobUsing(jobs: Job[], dataset: string): string | null {
+  const active = jobs.find(({ state, request }) => {
+    return (state === 'queued' || state === 'running') && request.dataset === dataset;
+  });
+  return active?.id ?? null;
 }
 
 /** Tries until the default variant has answered; a model may yet be trained or put in place. */

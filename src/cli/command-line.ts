@@ -61,6 +61,14 @@ export function backendFlag({ backend = 'auto' }: Record<string, string | boolea
   throw new UsageError(`--backend: expected auto, wasm or tensorflow, got ${JSON.stringify(backend)}`);
 }
 
+/** A flag's value as true or false; undefined where it is not given. */
+export function booleanFlag(values: Record<string, string | boolean | undefined>, name: string): boolean | undefined {
+  const text = values[name];
+  if (text === undefined || typeof text === 'boolean') return text;
+  if (text === 'true' || text === 'false') return text === 'true';
+  throw new UsageError(`--${name}: expected true or false, got ${JSON.stringify(text)}`);
+}
+
 export function usage(synopsis: string, flags: Record<string, Flag>): string {
   const names = Object.entries(flags).map(([name, { value }]) => `--${name}${value ? ` ${value}` : ''}`);
   const width = Math.max(...names.map((name) => name.length));

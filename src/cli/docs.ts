@@ -20,6 +20,7 @@ async function openapiDocument(): Promise<string> {
     service: nothing,
     store: nothing,
     queue: nothing,
+    datasets: nothing,
     known: async () => ({}),
     engineName: 'none',
     adminToken: 'none',

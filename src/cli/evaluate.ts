@@ -16,7 +16,11 @@ import { precisionTable } from './precision-table.js';
 
 const FLAGS: Record<string, Flag> = {
   version: { type: 'string', value: 'N', meaning: 'version of the model; default the current one' },
-  dataset: { type: 'string', value: 'name', meaning: `one of ${Object.keys(DATASETS).join(', ')}; default its own` },
+  dataset: {
+    type: 'string',
+    value: 'name',
+    meaning: `${Object.keys(DATASETS).join(', ')}, or a folder in DATA_DIR/datasets; default its own`,
+  },
   limit: { type: 'string', value: 'N', meaning: 'at most so many test images' },
   choose: {
     type: 'boolean',
@@ -48,9 +52,16 @@ await runCommand(HELP, async () => {
   const version = await store.get(positionals[0] ?? config.defaultModel, number);
   const { manifest } = version;
   const { training, quantizer } = manifest;
+  const name = String(values.dataset ?? training?.dataset ?? quantizer.chosen_on?.dataset ?? '');
   const dataset = await findDataset(
-    String(values.dataset ?? training?.dataset ?? quantizer.chosen_on?.dataset ?? ''),
-  )();
+    name,
+    config.dataDir,
+  )({
+    input: manifest.input,
+    labels: manifest.labels,
+    maxImagePixels: config.maxImagePixels,
+    maxBytes: config.maxDatasetBytes,
+  });
   const options = { energyTable: readEnergyTable(config.energyTable), limit, onProgress: counter() };
   if (values.choose === true) {
     const start = await startingPoint(store, { model: version.model, from: version.version });

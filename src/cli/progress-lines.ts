@@ -25,6 +25,7 @@ export class ProgressLines implements TrainingHooks {
     this.#epoch = epoch;
     this.#phase = phase;
     const words = [phase.padEnd(11), `${(100 * progress).toFixed(1)} %`.padStart(7)];
+    if (phase === 'preparing') words.push(`file ${step}/${steps}`);
     if (phase === 'training') {
       const { loss, accuracy, norm_weights, norm_activations } = numbers;
       words.push(`epoch ${epoch + 1}/${epochs}`, `step ${step}/${steps}`, `loss ${loss?.toFixed(4)}`);

@@ -1,22 +1,36 @@
 /** `npm run train -- --model NAME …`: trains here and now, and writes a version to be shipped. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { readConfig } from '../config.js';
 import { parseTrainRequest } from '../jobs/validation.js';
 import { ModelStore } from '../model/store.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
 import { isForeign, removeCheckpoint } from '../training/checkpoint.js';
-import { DATASETS } from '../training/datasets/table.js';
+import { DATASETS, datasetNames } from '../training/datasets/table.js';
 import { REGULARIZER_KINDS, type TrainRequest } from '../training/request.js';
 import { startingPoint } from '../training/starting-point.js';
 import { train } from '../training/trainer.js';
-import { backendFlag, type Flag, numberFlag, readCommandLine, runCommand, UsageError, usage } from './command-line.js';
+import {
+  backendFlag,
+  booleanFlag,
+  type Flag,
+  numberFlag,
+  readCommandLine,
+  runCommand,
+  UsageError,
+  usage,
+} from './command-line.js';
 import { commit, invocation } from './commit.js';
 import { precisionTable } from './precision-table.js';
 import { ProgressLines } from './progress-lines.js';
 
 const FLAGS: Record<string, Flag> = {
   model: { type: 'string', value: 'name', meaning: 'name of the model that gets the version (needed)' },
-  dataset: { type: 'string', value: 'name', meaning: `one of ${Object.keys(DATASETS).join(', ')}` },
+  dataset: {
+    type: 'string',
+    value: 'name',
+    meaning: `${Object.keys(DATASETS).join(', ')}, or a folder in DATA_DIR/datasets`,
+  },
   architecture: {
     type: 'string',
     value: 'name',
@@ -36,6 +50,15 @@ const FLAGS: Record<string, Flag> = {
     value: 'x',
     meaning: 'share of the target that all classes have in equal parts',
   },
+  'image-size': { type: 'string', value: 'N', meaning: "side of an image folder's images, in pixels" },
+  shift: { type: 'string', value: 'N', meaning: 'pixels that images are moved by at most; 0 moves none' },
+  flip: { type: 'string', value: 'bool', meaning: 'whether images are mirrored at random: true or false' },
+  'class-weights': {
+    type: 'string',
+    value: 'w',
+    meaning: 'balanced, none, or JSON: {"label": weight}; how much examples count',
+  },
+  'validation-share': { type: 'string', value: 'x', meaning: 'of the training examples, for choices' },
   seed: { type: 'string', value: 'N', meaning: 'of first weights, order, augmentation and dropout' },
   limit: { type: 'string', value: 'N', meaning: 'at most so many training examples' },
   regularizer: {
@@ -77,12 +100,16 @@ await runCommand(HELP, async () => {
     return;
   }
   if (values.model === undefined) throw new UsageError('--model: expected the name of a model, got nothing');
-  const request = requestOf(values);
+  const { dataDir, maxImagePixels, maxDatasetBytes } = readConfig();
+  const request = requestOf(values, await datasetNames(dataDir));
   const options = {
     command: invocation('train', args),
     commit: commit(values['allow-dirty'] === true),
     backend: backendFlag(values),
     checkpoint: await checkpoint(values),
+    dataDir,
+    maxImagePixels,
+    maxDatasetBytes,
   };
   const out = resolve(String(values.out ?? 'models'));
   const store = new ModelStore({ modelsDir: out, writeTo: 'models' });
@@ -95,7 +122,7 @@ await runCommand(HELP, async () => {
 });
 
 /** The request, checked by the same rules as the body of `POST /admin/train`. */
-function requestOf(values: Values): TrainRequest {
+function requestOf(values: Values, datasets: string[]): TrainRequest {
   const from = values.from === undefined || values.from === 'current' ? values.from : numberFlag(values, 'from');
   const body = defined({
     model: values.model,
@@ -113,6 +140,10 @@ function requestOf(values: Values): TrainRequest {
     }),
     schedule: values.schedule,
     label_smoothing: numberFlag(values, 'label-smoothing'),
+    image_size: numberFlag(values, 'image-size'),
+    augmentation: defined({ shift: numberFlag(values, 'shift'), flip: booleanFlag(values, 'flip') }),
+    class_weights: classWeights(values['class-weights']),
+    validation_share: numberFlag(values, 'validation-share'),
     seed: numberFlag(values, 'seed'),
     limit: numberFlag(values, 'limit'),
     regularizer: defined({
@@ -133,7 +164,7 @@ function requestOf(values: Values): TrainRequest {
     weight_averaging: numberFlag(values, 'weight-averaging'),
   });
   try {
-    return parseTrainRequest(body, { architectures: Object.keys(ARCHITECTURES), datasets: Object.keys(DATASETS) });
+    return parseTrainRequest(body, { architectures: Object.keys(ARCHITECTURES), datasets });
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
@@ -143,11 +174,13 @@ function kinds(value: string | boolean | undefined): unknown {
   return typeof value === 'string' && value.includes(',') ? value.split(',') : value;
 }
 
-function booleanFlag(values: Values, name: string): boolean | undefined {
-  const value = values[name];
-  if (value === undefined) return undefined;
-  if (value === 'true' || value === 'false') return value === 'true';
-  throw new UsageError(`--${name}: expected true or false, got ${JSON.stringify(value)}`);
+function classWeights(value: string | boolean | undefined): unknown {
+  if (typeof value !== 'string' || !value.startsWith('{')) return value;
+  try {
+    return JSON.parse(value);
+  } catch (error) {
+    throw new UsageError(`--class-weights: ${(error as Error).message}`);
+  }
 }
 
 function architecture(value: string | boolean | undefined): unknown {

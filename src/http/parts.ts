@@ -1,9 +1,11 @@
+import type { Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import type { JobQueue } from '../jobs/job.js';
 import type { Known } from '../jobs/validation.js';
 import type { Version } from '../model/store.js';
 import type { PredictionService } from '../serving/request.js';
+import type { DatasetEntry, DatasetSummary } from '../training/datasets/store.js';
 import type { Metrics } from './plugins/metrics.js';
 import type { Readiness } from './plugins/readiness.js';
 
@@ -15,12 +17,20 @@ export interface ModelCatalog {
   setCurrent(model: string, version: number): Promise<Version>;
 }
 
+/** What the routes need of the data sets. */
+export interface DatasetCatalog {
+  list(): Promise<DatasetEntry[]>;
+  add(name: string, archive: Readable, options: { replace: boolean }): Promise<DatasetSummary>;
+  remove(name: string): Promise<void>;
+}
+
 /** What the app is built over. It owns none of these. */
 export interface Parts {
   config: Config;
   service: PredictionService;
   store: ModelCatalog;
   queue: JobQueue;
+  datasets: DatasetCatalog;
   /** As `/health/ready` names it. */
   engineName: string;
   adminToken: string;

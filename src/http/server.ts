@@ -6,7 +6,7 @@ import { answerClientError, MAX_PARAM_LENGTH, sendProblem } from './plugins/prob
 import type { App } from './types.js';
 
 /** Milliseconds. Load balancers keep idle connections for 60 s: ours stay longer, so that it is they who close. */
-const TIMEOUTS = { request: 120_000, keepAlive: 72_000, headers: 30_000 };
+const TIMEOUTS = { keepAlive: 72_000, headers: 30_000 };
 
 /** The bare server: limits, timeouts, request ids, and answers to what never becomes a request. */
 export function createServer(maxBodyBytes: number, logger: Logger, metrics: Metrics): App {
@@ -15,7 +15,8 @@ export function createServer(maxBodyBytes: number, logger: Logger, metrics: Metr
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: requestId,
     bodyLimit: maxBodyBytes,
-    requestTimeout: TIMEOUTS.request,
+    // of bodies: plugins/deadlines.ts
+    requestTimeout: 0,
     keepAliveTimeout: TIMEOUTS.keepAlive,
     http: { headersTimeout: TIMEOUTS.headers },
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },

@@ -34,5 +34,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Content types of the body that the route takes, as a 415 lists them. */
     accepts?: readonly string[];
+    /** The body is an upload of any length, read as it arrives. */
+    upload?: boolean;
   }
 }

@@ -1,6 +1,8 @@
 import { ServiceError } from '../errors.js';
 import { importGraph } from '../model/import.js';
 import { MODEL_NAME } from '../model/manifest-check.js';
+import { CLASS_WEIGHTS_RULE, isClassWeights } from '../training/datasets/class-weights.js';
+import { LARGEST_SHIFT, SHARES, SIDES } from '../training/datasets/settings.js';
 import {
   LARGEST_WIDTH,
   LEAST_WIDTH,
@@ -43,6 +45,10 @@ const FIELDS = [
   'optimizer',
   'schedule',
   'label_smoothing',
+  'image_size',
+  'augmentation',
+  'class_weights',
+  'validation_share',
   'regularizer',
   'fold_batch_norm',
   'weight_averaging',
@@ -50,6 +56,7 @@ const FIELDS = [
   'limit',
   'publish',
 ] as const;
+const AUGMENTATION_FIELDS = ['shift', 'flip'] as const;
 const OPTIMIZER_FIELDS = ['kind', 'momentum', 'weight_decay'] as const;
 
 export const SGD_MOMENTUM = 0.9;
@@ -88,6 +95,10 @@ export function parseTrainRequest(body: unknown, known: Known = {}): TrainReques
     optimizer: optimizer(fields),
     schedule: fields.choice('schedule', TRAIN_DEFAULTS.schedule, ['cosine', 'one-cycle']),
     label_smoothing: fields.number('label_smoothing', TRAIN_DEFAULTS.label_smoothing, 0, 0.5),
+    image_size: fields.integer('image_size', null, SIDES.min, SIDES.max),
+    augmentation: augmentation(fields),
+    class_weights: fields.optional('class_weights', null, classWeights, `${CLASS_WEIGHTS_RULE}, "none" or null`),
+    validation_share: validationShare(fields),
     regularizer: parseRegularizer(fields, epochs),
     fold_batch_norm: fields.optional('fold_batch_norm', from !== null, boolean, 'true or false'),
     weight_averaging: fields.number('weight_averaging', TRAIN_DEFAULTS.weight_averaging, 0, 0.99999),
@@ -117,6 +128,22 @@ function optimizer(fields: Body): OptimizerRequest {
   };
 }
 
+function augmentation(fields: Body): TrainRequest['augmentation'] {
+  if (fields.get('augmentation') === undefined || fields.get('augmentation') === null) return null;
+  const inner = fields.inner('augmentation', AUGMENTATION_FIELDS);
+  if (!inner.has('shift') && !inner.has('flip')) return null;
+  return {
+    ...(inner.has('shift') && { shift: inner.integer('shift', 0, 0, LARGEST_SHIFT) }),
+    ...(inner.has('flip') && { flip: inner.optional('flip', false, boolean, 'true or false') }),
+  };
+}
+
+function validationShare(fields: Body): number | null {
+  const { min, max } = SHARES;
+  const fits = (v: unknown): v is number | null => v === null || (typeof v === 'number' && v >= min && v <= max);
+  return fields.optional('validation_share', null, fits, `a number from ${min} to ${max}, or null`);
+}
+
 function architecture(fields: Body, known: readonly string[] | undefined): string | Record<string, unknown> {
   const value = fields.get('architecture');
   if (typeof value !== 'object' || value === null) {
@@ -144,6 +171,10 @@ function modelName(value: unknown): value is string {
 
 function startFrom(value: unknown): value is 'current' | number | null {
   return value === null || value === 'current' || (Number.isSafeInteger(value) && (value as number) >= 1);
+}
+
+function classWeights(value: unknown): value is TrainRequest['class_weights'] {
+  return value === null || value === 'none' || isClassWeights(value);
 }
 
 function boolean(value: unknown): value is boolean {

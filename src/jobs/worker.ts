@@ -33,7 +33,7 @@ async function work(): Promise<WorkerMessage> {
       onNotice: (level: 'info' | 'warn', text: string) => say({ type: 'notice', level, text }),
     };
     const start = await startingPoint(store, request);
-    const { version, accuracies } = await train(request, hooks, start, { ...training, checkpoint });
+    const { version, accuracies } = await train(request, hooks, start, { ...training, dataDir, checkpoint });
     if (hooks.isCancelled()) throw new TrainingCancelled();
     let result: JobResult = { model: request.model, version: null, digest: null, accuracies };
     if (request.publish) {

@@ -154,6 +154,12 @@ export interface TrainingRecord {
   optimizer?: Record<string, unknown>;
   schedule?: string;
   label_smoothing?: number;
+  /** How the images were varied; absent in older versions. */
+  augmentation?: Record<string, unknown>;
+  /** As the request said; null: as the data set says. */
+  class_weights?: unknown;
+  /** Files of the data set that could not be read: how many, of how many, the first few. */
+  skipped?: { count: number; of: number; files: string[] };
   fold_batch_norm?: boolean;
   weight_averaging?: number;
   regularizer: Record<string, unknown>;

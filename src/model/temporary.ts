@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /** `.tmp-<machine>-<pid>-<random>`: what is still being written; readers pass over it. */
 const PATTERN = /^\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]+$/;
-/** Past it, a leftover whose writer cannot be asked is taken for dead. No publication takes so long. */
+/** Past it, a leftover whose writer cannot be asked is taken for dead. No publication takes so long; an upload writes into its folder as it goes. */
 const LEFT_MS = 3_600_000;
 
 export function temporaryName(): string {
@@ -25,17 +25,20 @@ function machine(): string {
 
 /** Removes what killed writers left in the folders under a root (models, data sets), and nothing that may still be written. */
 export function removeLeftovers(root: string): void {
-  for (const model of names(root)) {
-    for (const name of names(join(root, model))) {
-      const match = PATTERN.exec(name);
-      if (match === null) continue;
-      const path = join(root, model, name);
-      try {
-        const dead = match[1] === machine() && !isAlive(Number(match[2]));
-        if (dead || Date.now() - statSync(path).mtimeMs > LEFT_MS) rmSync(path, { recursive: true, force: true });
-      } catch {
-        // Another process removed it first, or this one may not: either way it is only passed over.
-      }
+  for (const model of names(root)) removeLeftoversIn(join(root, model));
+}
+
+/** The same of one folder. */
+export function removeLeftoversIn(folder: string): void {
+  for (const name of names(folder)) {
+    const match = PATTERN.exec(name);
+    if (match === null) continue;
+    const path = join(folder, name);
+    try {
+      const dead = match[1] === machine() && !isAlive(Number(match[2]));
+      if (dead || Date.now() - statSync(path).mtimeMs > LEFT_MS) rmSync(path, { recursive: true, force: true });
+    } catch {
+      // Another process removed it first, or this one may not: either way it is only passed over.
     }
   }
 }

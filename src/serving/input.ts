@@ -1,7 +1,7 @@
 import { endianness } from 'node:os';
 import { ServiceError } from '../errors.js';
+import { decodeImage } from '../image.js';
 import type { InputSpec } from '../model/manifest.js';
-import { decodeImage } from './image.js';
 import { fillNumbers, kindOf } from './instances.js';
 import type { PredictBody } from './request.js';
 

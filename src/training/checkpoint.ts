@@ -156,12 +156,14 @@ export function trainingKey(
   { model: _model, from: _from, architecture: _architecture, publish: _publish, ...recipe }: TrainRequest,
   graph: Graph,
   start: Weights,
-  { name, inputShape, inputRange, labels, train, validation }: Dataset,
+  dataset: Dataset,
 ): string {
   const weights = [...start].map(([weight, { shape, data }]) => {
     return [weight, shape, sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))];
   });
-  const data = { name, inputShape, inputRange, labels, train: train.size, validation: validation.size };
+  const { name, inputShape, inputRange, labels, augmentation, lossWeights, train, validation } = dataset;
+  const used = { augmentation, lossWeights: lossWeights ? [...lossWeights] : null };
+  const data = { name, inputShape, inputRange, labels, ...used, train: train.size, validation: validation.size };
   return hashOf({ recipe, graph, weights, data, backend: tf.getBackend() });
 }
 

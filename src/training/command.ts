@@ -2,7 +2,7 @@ import { kindsOf, type RegularizerSettings, type TrainRequest } from './request.
 
 /** The `npm run train` command that asks for the same; a topology stands as the name of a file that holds it. */
 export function commandOf(request: TrainRequest): string {
-  const { optimizer, limit, from, architecture } = request;
+  const { optimizer, limit, from, architecture, augmentation } = request;
   const words = ['npm run train --', `--model ${request.model}`, `--dataset ${request.dataset}`];
   // A version has its own architecture, so the two are not given together.
   if (from !== null) words.push(`--from ${from}`);
@@ -17,6 +17,11 @@ export function commandOf(request: TrainRequest): string {
     `--label-smoothing ${request.label_smoothing}`,
     `--seed ${request.seed}`,
   );
+  if (request.image_size !== null) words.push(`--image-size ${request.image_size}`);
+  if (augmentation?.shift !== undefined) words.push(`--shift ${augmentation.shift}`);
+  if (augmentation?.flip !== undefined) words.push(`--flip ${augmentation.flip}`);
+  if (request.class_weights !== null) words.push(`--class-weights ${classWeights(request.class_weights)}`);
+  if (request.validation_share !== null) words.push(`--validation-share ${request.validation_share}`);
   if (limit !== null) words.push(`--limit ${limit}`);
   words.push(...regularizerWords(request.regularizer));
   if (request.fold_batch_norm !== (from !== null)) words.push(`--fold-batch-norm ${request.fold_batch_norm}`);
@@ -41,4 +46,9 @@ function regularizerWords(regularizer: RegularizerSettings): string[] {
   if (kinds.includes('qat')) words.push(`--qat-bits ${regularizer.qat_bits}`);
   words.push(`--start-epoch ${regularizer.start_epoch}`);
   return words;
+}
+
+/** As the shell takes it. */
+function classWeights(weights: string | Record<string, number>): string {
+  return typeof weights === 'string' ? weights : `'${JSON.stringify(weights).replaceAll("'", "'\\''")}'`;
 }

@@ -106,7 +106,7 @@ export async function fit(
         const { input, labels } = augment(taken, dataset, pixels);
         const x = tf.tensor(input, [size, ...dataset.inputShape]);
         const seeds = [seed, STREAM.dropout, step];
-        const batch = { x, labels, seeds, smoothing: request.label_smoothing };
+        const batch = { x, labels, seeds, smoothing: request.label_smoothing, exampleWeights: weigh(labels, dataset) };
         const rate = learningRate(request.learning_rate, step, steps, request.schedule);
         const taking = rule.gradients(weights, batch, step, [seed, STREAM.precision, step], active);
         optimizer.apply(weights, taking.gradients, rate);
@@ -132,6 +132,10 @@ export async function fit(
     average?.dispose();
     tf.dispose(weights);
   }
+}
+
+function weigh(labels: Int32Array, { lossWeights }: Dataset): Float32Array | undefined {
+  return !lossWeights ? undefined : Float32Array.from(labels, (label) => lossWeights[label]);
 }
 
 /** Share of a split that the float net classifies rightly. */

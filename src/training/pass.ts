@@ -115,11 +115,13 @@ function learningNodes(graph: Graph): Set<string> {
 /**
  * Mean cross-entropy of a batch, and its gradient for the logits: (softmax − target)/batch.
  * @param smoothing share of the target that all classes have in equal parts (Szegedy et al. 2016); 0 is one-hot
+ * @param weights of the examples: the mean is Σ wᵢ·CEᵢ / Σ wᵢ; by default all the same
  */
 export function crossEntropy(
   logits: tf.Tensor2D,
   labels: Int32Array,
   smoothing = 0,
+  weights?: Float32Array,
 ): { loss: tf.Scalar; dLogits: tf.Tensor2D } {
   const [batch, classes] = logits.shape;
   // The wasm backend's one-hot takes whole numbers alone.
@@ -128,8 +130,10 @@ export function crossEntropy(
   const shifted = tf.sub(logits, tf.max(logits, 1, true));
   const logSum = tf.log(tf.sum(tf.exp(shifted), 1, true));
   const logProbabilities = tf.sub(shifted, logSum);
+  const each = (values: tf.Tensor) => (weights ? tf.mul(values, tf.tensor2d(weights, [batch, 1])) : values);
+  const total = weights?.reduce((a, b) => a + b, 0) ?? batch;
   return {
-    loss: tf.div(tf.neg(tf.sum(tf.mul(target, logProbabilities))), batch) as tf.Scalar,
-    dLogits: tf.div(tf.sub(tf.exp(logProbabilities), target), batch) as tf.Tensor2D,
+    loss: tf.div(tf.neg(tf.sum(each(tf.mul(target, logProbabilities)))), total) as tf.Scalar,
+    dLogits: tf.div(each(tf.sub(tf.exp(logProbabilities), target)), total) as tf.Tensor2D,
   };
 }

@@ -38,6 +38,8 @@ export interface Batch {
   seeds: number[];
   /** Share of the target that all classes have in equal parts; by default 0. */
   smoothing?: number;
+  /** How much each example counts in the mean; by default all the same. */
+  exampleWeights?: Float32Array;
   /** Of a step through the fake-quantised net. */
   quantization?: Quantization;
 }
@@ -161,7 +163,7 @@ export function gradientsAt(
 ) {
   const { seeds, quantization } = batch;
   const run = forward(net.graph, weights, batch.x, { training: true, seeds, offsets, quantization });
-  const { loss, dLogits } = crossEntropy(run.logits, batch.labels, batch.smoothing);
+  const { loss, dLogits } = crossEntropy(run.logits, batch.labels, batch.smoothing, batch.exampleWeights);
   const { weights: gradients, activations } = backward(net.graph, run, dLogits, watch);
   return { loss, weights: gradients, activations, outputs: run.outputs, moving: run.moving };
 }

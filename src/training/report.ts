@@ -1,3 +1,4 @@
+import type { Skipped } from './datasets/dataset.js';
 import type { FitProgress } from './fit.js';
 import { MovingRate } from './moving-rate.js';
 import { NO_PROGRESS, type TrainingHooks, type TrainingProgress } from './request.js';
@@ -11,6 +12,7 @@ const INTERVAL_MS = 250;
 export class ProgressReport {
   readonly #hooks: Pick<TrainingHooks, 'onProgress'>;
   readonly #now: () => number;
+  #files: MovingRate | null = null;
   #steps: MovingRate | null = null;
   #evaluation: MovingRate | null = null;
   #told = Number.NEGATIVE_INFINITY;
@@ -26,6 +28,21 @@ export class ProgressReport {
   /** The newest, told or not. */
   get last(): TrainingProgress {
     return this.#last;
+  }
+
+  /** @param done files that were looked at */
+  preparing(done: number, total: number): void {
+    this.#files ??= new MovingRate(total);
+    const rate = this.#files.at(done, this.#now());
+    const told = { ...this.#last, phase: 'preparing' as const, step: done, steps: total };
+    // Training comes after it, of which nothing is known.
+    this.#tell(told, rate && (total - done) / rate, done === total);
+  }
+
+  /** The data is there. */
+  prepared(skipped: Skipped | null): void {
+    this.#last = { ...this.#last, phase: 'training', step: 0, steps: 0, eta_s: null };
+    if (skipped !== null) this.#tell({ ...this.#last, skipped }, null, true);
   }
 
   step({ epoch, step, steps, loss, normWeights, normActivations, accuracy }: FitProgress): void {

@@ -1,5 +1,8 @@
 import type { Graph, Weights } from '../model/graph.js';
+import type { InputSpec } from '../model/manifest.js';
 import type { NewVersion } from '../model/store.js';
+import type { ClassWeights } from './datasets/class-weights.js';
+import type { Augmentation, Skipped } from './datasets/dataset.js';
 import type { ScheduleKind } from './schedule.js';
 
 export const REGULARIZER_KINDS = ['gradient-l1', 'kurtosis', 'any-width', 'qat'] as const;
@@ -62,6 +65,10 @@ export const RECIPE_DEFAULTS = {
   optimizer: { kind: 'adam', momentum: 0, weight_decay: 0 },
   schedule: 'cosine',
   label_smoothing: 0,
+  image_size: null,
+  augmentation: null,
+  class_weights: null,
+  validation_share: null,
   fold_batch_norm: false,
   weight_averaging: 0,
   width: 1,
@@ -88,6 +95,13 @@ export interface TrainRequest {
   schedule: ScheduleKind;
   /** Share of the target that all classes have in equal parts. */
   label_smoothing: number;
+  /** Side of an image folder's images in pixels; null: what the net or the data set says. */
+  image_size: number | null;
+  /** Null, and what is left out: as the data set says. */
+  augmentation: Partial<Augmentation> | null;
+  class_weights: ClassWeights | 'none' | null;
+  /** Share of the training examples that choices are made on; null: as the data set says. */
+  validation_share: number | null;
   regularizer: RegularizerSettings;
   /** Train the net that serving quantises: batch norms folded into their layers. */
   fold_batch_norm: boolean;
@@ -101,7 +115,8 @@ export interface TrainRequest {
 
 /** What the trainer tells while it works. */
 export interface TrainingProgress {
-  phase: 'training' | 'calibrating' | 'evaluating' | 'publishing';
+  /** `preparing`: files are decoded; step and steps count them. */
+  phase: 'preparing' | 'training' | 'calibrating' | 'evaluating' | 'publishing';
   progress: number;
   epoch: number;
   epochs: number;
@@ -115,6 +130,8 @@ export interface TrainingProgress {
   norm_weights: number | null;
   norm_activations: number | null;
   eta_s: number | null;
+  /** Files of the data set that cannot be read and are left out; absent where all can. */
+  skipped?: Skipped;
 }
 
 export const NO_PROGRESS = {
@@ -150,6 +167,10 @@ export interface StartingPoint {
   weights: Weights;
   topology: Record<string, unknown>;
   digest: string;
+  /** Of the version: images become what its weights were made for. */
+  input?: InputSpec;
+  /** Of the version, in the order of its logits. */
+  labels?: string[];
 }
 
 export class TrainingCancelled extends Error {

@@ -16,5 +16,6 @@ export async function startingPoint(
   const text = await readFile(join(version.folder, 'model.json'), 'utf8');
   const { weightsManifest: _, ...topology } = JSON.parse(text) as Record<string, unknown>;
   const weights = await store.source(version).readWeights();
-  return { graph: version.graph, weights, topology, digest: version.digest };
+  const { input, labels } = version.manifest;
+  return { graph: version.graph, weights, topology, digest: version.digest, input, labels };
 }

@@ -1,12 +1,13 @@
 /** From a request to a version: begin, fit, calibrate, appraise. */
 import { calibrate } from '../engine/calibration.js';
-import type { InputSpec, TrainingRecord } from '../model/manifest.js';
+import type { TrainingRecord } from '../model/manifest.js';
 import { readEnergyTable } from '../quantize/energy.js';
 import { type BackendName, loadBackend } from '../tensorflow/backend.js';
 import { appraise } from './appraisal.js';
 import { commandOf } from './command.js';
+import { openData, type TrainingData } from './data.js';
 import type { Split } from './datasets/dataset.js';
-import { findDataset } from './datasets/table.js';
+import { skippedText } from './datasets/skipped.js';
 import { type FitHooks, type Fitted, fit } from './fit.js';
 import { ProgressReport } from './report.js';
 import type { StartingPoint, TrainingHooks, TrainingResult, TrainRequest } from './request.js';
@@ -28,6 +29,12 @@ export interface TrainingOptions {
   energyTable?: string;
   /** File that holds the training after every epoch, and that it goes on from where it fits; the caller removes it. */
   checkpoint?: string;
+  /** Its folder `datasets` holds data sets by name; by default DATA_DIR. */
+  dataDir?: string;
+  /** Pixels of an image file at most. */
+  maxImagePixels?: number;
+  /** Bytes at most that unpacked or decoded data may take on disk. */
+  maxDatasetBytes?: number;
 }
 
 /** Training images that the activation ranges come from. */
@@ -47,12 +54,35 @@ export async function train(
 ): Promise<TrainingResult> {
   const request = { ...RECIPE_DEFAULTS, ...asked, regularizer: { ...NO_REGULARIZER, ...asked.regularizer } };
   checkRequest(request);
-  const dataset = await findDataset(request.dataset)();
+  const report = new ProgressReport(hooks, request.epochs);
+  const dataset = await openData(request, start, {
+    dataDir: options.dataDir,
+    maxImagePixels: options.maxImagePixels,
+    maxBytes: options.maxDatasetBytes,
+    onProgress: (done, total) => report.preparing(done, total),
+    isCancelled: () => hooks.isCancelled(),
+  });
+  try {
+    report.prepared(dataset.skipped);
+    if (dataset.skipped !== null) hooks.onNotice?.('warn', skippedText(dataset.skipped));
+    return await trainOn(dataset, request, hooks, report, start, options);
+  } finally {
+    dataset.close();
+  }
+}
+
+async function trainOn(
+  dataset: TrainingData,
+  request: TrainRequest,
+  hooks: TrainingHooks,
+  report: ProgressReport,
+  start: StartingPoint | undefined,
+  options: TrainingOptions,
+): Promise<TrainingResult> {
   const { topology, graph, weights: first } = beginning(request, dataset, start);
   const backend = await loadBackend(options.backend, { threads: options.threads });
   hooks.onBackend?.(backend.label);
 
-  const report = new ProgressReport(hooks, request.epochs);
   const following: FitHooks = {
     onStep: (progress) => report.step(progress),
     onCheckpoint: () => hooks.onCheckpoint?.(report.last),
@@ -63,7 +93,7 @@ export async function train(
   const { weights } = fitted;
 
   report.phase('calibrating');
-  const input: InputSpec = { shape: dataset.inputShape, range: dataset.inputRange, resize: 'contain' };
+  const { input } = dataset;
   const images = await calibrationImages(dataset.train, Math.min(CALIBRATION_IMAGES, fitted.examples), hooks);
   const ranges = calibrate(graph, weights, input, images, () => {
     if (hooks.isCancelled()) throw new TrainingCancelled();
@@ -79,7 +109,7 @@ export async function train(
     },
   );
 
-  const training = record(request, fitted, backend.label, start, options);
+  const training = record(request, dataset, fitted, backend.label, start, options);
   const manifest = {
     model: request.model,
     ...candidate.manifest,
@@ -106,6 +136,7 @@ async function calibrationImages(split: Split, count: number, hooks: TrainingHoo
 
 function record(
   request: TrainRequest,
+  { augmentation, skipped }: TrainingData,
   fitted: Fitted,
   backend: string,
   start: StartingPoint | undefined,
@@ -127,6 +158,9 @@ function record(
     optimizer: { ...optimizer },
     schedule,
     label_smoothing,
+    augmentation: { ...augmentation },
+    class_weights: request.class_weights,
+    ...(skipped && { skipped }),
     fold_batch_norm,
     weight_averaging,
     regularizer: { ...regularizer },

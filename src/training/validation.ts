@@ -7,7 +7,7 @@ import { kindsOf, LARGEST_WIDTH, LEAST_WIDTH, REGULARIZER_KINDS, type TrainReque
  * @throws ServiceError invalid_field
  */
 export function checkRequest(request: TrainRequest): void {
-  const { regularizer, optimizer, limit } = request;
+  const { regularizer, optimizer, limit, augmentation } = request;
   const whole = (least: number) => (n: number) => Number.isSafeInteger(n) && n >= least;
   const positive = (n: number) => Number.isFinite(n) && n > 0;
   const notNegative = (n: number) => Number.isFinite(n) && n >= 0;
@@ -24,6 +24,9 @@ export function checkRequest(request: TrainRequest): void {
     ['optimizer.momentum', optimizer.momentum, (n) => notNegative(n) && n < 1, 'a number from 0 and below 1'],
     ['optimizer.weight_decay', optimizer.weight_decay, notNegative, 'a number from 0'],
     ['label_smoothing', request.label_smoothing, (n) => notNegative(n) && n < 1, 'a number from 0 and below 1'],
+    ['image_size', request.image_size ?? 4, whole(4), 'a whole number from 4, or null'],
+    ['augmentation.shift', augmentation?.shift ?? 0, whole(0), 'a whole number from 0'],
+    ['validation_share', request.validation_share ?? 0.1, (n) => n > 0 && n < 1, 'a number between 0 and 1, or null'],
     ['seed', request.seed, whole(0), 'a whole number from 0'],
     ['limit', limit ?? 1, whole(1), 'a whole number from 1, or null'],
     ['regularizer.lambda_weights', regularizer.lambda_weights, notNegative, 'a number from 0'],

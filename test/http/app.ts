@@ -10,7 +10,7 @@ import { Readiness } from '../../src/http/plugins/readiness.js';
 import type { App } from '../../src/http/types.js';
 import { HOROWITZ_45NM } from '../../src/quantize/energy.js';
 import { createPredictionService } from '../../src/serving/service.js';
-import { FakeQueue, FakeService, FakeStore } from './fakes.js';
+import { FakeDatasets, FakeQueue, FakeService, FakeStore } from './fakes.js';
 import { InlineEngine, tinySource } from './tiny.js';
 
 export const TOKEN = 'test-token-0123456789';
@@ -58,6 +58,7 @@ async function build(t: TestContext, changes: Changes & Pick<Parts, 'service'>):
   const { config, log, ...parts } = changes;
   const store = (changes.store as FakeStore | undefined) ?? new FakeStore();
   const queue = (changes.queue as FakeQueue | undefined) ?? new FakeQueue();
+  const datasets = changes.datasets ?? new FakeDatasets();
   const readiness = changes.readiness ?? new Readiness();
   const metrics = changes.metrics ?? new Metrics();
   const app = await buildApp({
@@ -70,6 +71,7 @@ async function build(t: TestContext, changes: Changes & Pick<Parts, 'service'>):
     config: testConfig(config),
     store,
     queue,
+    datasets,
     readiness,
     metrics,
   });

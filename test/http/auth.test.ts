@@ -11,6 +11,9 @@ const ROUTES = [
   ['delete', '/admin/jobs/x'],
   ['post', '/admin/models/tiny/current'],
   ['delete', '/admin/models/tiny/variants'],
+  ['get', '/admin/datasets'],
+  ['post', '/admin/datasets?name=pets'],
+  ['delete', '/admin/datasets/pets'],
 ] as const;
 
 test('every admin route wants the token, and says how to give it', async (t) => {

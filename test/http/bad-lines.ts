@@ -26,3 +26,7 @@ export const admin = (method: 'post' | 'delete' | 'get', path: string, body?: un
   const sent = http[method](`/admin${path}`).set('authorization', AUTHORIZATION);
   return body === undefined ? sent : sent.set('content-type', JSON_TYPE).send(JSON.stringify(body));
 };
+export const upload =
+  (query: string, body = 'x', type = 'application/x-tar') =>
+  (http: Http) =>
+    http.post(`/admin/datasets${query}`).set('authorization', AUTHORIZATION).set('content-type', type).send(body);

@@ -1,4 +1,4 @@
-import { admin, type Line, query, raw } from './bad-lines.js';
+import { admin, type Line, query, raw, upload } from './bad-lines.js';
 import { PIXELS } from './tiny.js';
 
 /** What is wrong with a query. */
@@ -151,6 +151,71 @@ export const ROUTES: Line[] = [
     'version_not_found',
     null,
     /9/,
+  ],
+  ['a data set without a name', upload(''), 'missing_field', 'name', /data set name/, /nothing/],
+  ['a data set that is no name', upload('?name=..%2Fx'), 'invalid_field', 'name', /data set name/, /x/],
+  ['a data set in capitals', upload('?name=Pets'), 'invalid_field', 'name', /data set name/, /"Pets"/],
+  ['replace as a number', upload('?name=a&replace=1'), 'invalid_field', 'replace', /one of true, false/, /"1"/],
+  ['a data set and more', upload('?name=a&kind=idx'), 'unknown_field', 'kind', /name, replace/, /"kind"/],
+  ['a data set of nothing', upload('?name=a', ''), 'empty_body', null, /application\/x-tar/, /nothing/],
+  [
+    'a data set as a zip',
+    upload('?name=a', 'PK', 'application/zip'),
+    'unsupported_media_type',
+    null,
+    /x-tar, application\/gzip/,
+    /zip/,
+  ],
+  [
+    'a data set as JSON',
+    upload('?name=a', '{}', 'application/json'),
+    'unsupported_media_type',
+    null,
+    /application\/x-tar/,
+    /json/,
+  ],
+  ['remove of an unknown data set', admin('delete', '/datasets/nothing'), 'dataset_not_found', null, /nothing/],
+  ['remove of what is no name', admin('delete', '/datasets/..'), 'invalid_field', 'name', /data set name/, /"\.\."/],
+  [
+    'remove of a name in capitals',
+    admin('delete', '/datasets/Pets'),
+    'invalid_field',
+    'name',
+    /data set name/,
+    /"Pets"/,
+  ],
+  ['data sets with a query', admin('get', '/datasets?limit=1'), 'unknown_field', null, /no field/, /limit/],
+  [
+    'train on an unknown data set',
+    admin('post', '/train', { model: 'a', dataset: '../mnist' }),
+    'invalid_field',
+    'dataset',
+    /mnist/,
+    /\.\.\/mnist/,
+  ],
+  [
+    'train with a share that is none',
+    admin('post', '/train', { model: 'a', validation_share: 1 }),
+    'invalid_field',
+    'validation_share',
+    /0\.001 to 0\.5/,
+    /got 1/,
+  ],
+  [
+    'train with an augmentation that is not known',
+    admin('post', '/train', { model: 'a', augmentation: { turn: 1 } }),
+    'unknown_field',
+    'augmentation.turn',
+    /shift, flip/,
+    /turn/,
+  ],
+  [
+    'train with a weight of 0',
+    admin('post', '/train', { model: 'a', class_weights: { cat: 0 } }),
+    'invalid_field',
+    'class_weights',
+    /above 0/,
+    /cat/,
   ],
   ['drop of an unknown model', admin('delete', '/models/nothing/variants'), 'model_not_found', null, /nothing/],
 ];

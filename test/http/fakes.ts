@@ -1,5 +1,6 @@
+import type { Readable } from 'node:stream';
 import { ServiceError } from '../../src/errors.js';
-import type { ModelCatalog } from '../../src/http/parts.js';
+import type { DatasetCatalog, ModelCatalog } from '../../src/http/parts.js';
 import type { Job, JobEvent, JobQueue, JobState } from '../../src/jobs/job.js';
 import type { Version } from '../../src/model/store.js';
 import type { PredictAnswer, PredictionService, PredictRequest, ResidentVariant } from '../../src/serving/request.js';
@@ -66,6 +67,23 @@ export function fakeAnswer(): PredictAnswer {
     variant: { cached: false, build_ms: 1, engine: 'fake' },
     timing_ms: { queue: 0, compute: 0.5 },
   };
+}
+
+/** One data set, `pets`; what is added is read to its end. */
+export class FakeDatasets implements DatasetCatalog {
+  async list() {
+    return [{ name: 'pets', built_in: false, kind: 'images' as const, error: null }];
+  }
+  async add(name: string, archive: Readable) {
+    let bytes = 0;
+    for await (const chunk of archive) bytes += chunk.length;
+    if (bytes === 0) throw new ServiceError('bad_archive', 'archive: expected one, got nothing');
+    const examples = { train: 1, validation: 1, test: 1 };
+    return { name, kind: 'images' as const, input_shape: [8, 8, 3], labels: ['a', 'b'], examples, skipped: null };
+  }
+  async remove(name: string) {
+    if (name !== 'pets') throw new ServiceError('dataset_not_found', `no data set ${JSON.stringify(name)}`);
+  }
 }
 
 /** A queue in memory whose jobs move only when a test moves them. */

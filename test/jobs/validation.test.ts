@@ -42,6 +42,10 @@ describe('the body of a training request', () => {
       optimizer: { kind: 'adam', momentum: 0, weight_decay: 0 },
       schedule: 'cosine',
       label_smoothing: 0,
+      image_size: null,
+      augmentation: null,
+      class_weights: null,
+      validation_share: null,
       regularizer: { ...TRAIN_DEFAULTS.regularizer },
       fold_batch_norm: false,
       weight_averaging: 0,
@@ -68,6 +72,10 @@ describe('the body of a training request', () => {
       optimizer: { kind: 'sgd', momentum: 0.5, weight_decay: 5e-4 },
       schedule: 'one-cycle',
       label_smoothing: 0.1,
+      image_size: 64,
+      augmentation: { shift: 0, flip: false },
+      class_weights: { '0': 0.5, '1': 1000 },
+      validation_share: 0.5,
       regularizer: {
         kind: ['gradient-l1', 'kurtosis', 'any-width'],
         lambda_weights: 0,
@@ -91,6 +99,11 @@ describe('the body of a training request', () => {
     assert.deepEqual(parseTrainRequest(body), body);
     assert.deepEqual(parseTrainRequest(parseTrainRequest({ model: 'net' })), parseTrainRequest({ model: 'net' }));
     assert.equal(parseTrainRequest({ model: 'net', from: 'current' }).from, 'current');
+    assert.deepEqual(parseTrainRequest({ model: 'net', augmentation: { flip: true } }).augmentation, { flip: true });
+    assert.equal(parseTrainRequest({ model: 'net', augmentation: {} }).augmentation, null);
+    for (const class_weights of ['balanced', 'none', null] as const) {
+      assert.equal(parseTrainRequest({ model: 'net', class_weights }).class_weights, class_weights);
+    }
     assert.equal(parseTrainRequest({ model: 'net', from: 3 }, { models: ['net'] }).from, 3);
     assert.deepEqual(parseTrainRequest({ model: 'net', architecture: topology }).architecture, topology);
     const custom = parseTrainRequest({ model: 'net', architecture: topology });
@@ -125,6 +138,10 @@ describe('the body of a training request', () => {
         ['learning_rate', [0, -0.1, 1.01, '0.1', null, Number.NaN, Number.POSITIVE_INFINITY, {}]],
         ['seed', [-1, 0.5, 2 ** 31, '1', null, Number.NaN]],
         ['limit', [0, -1, 1.5, '10', true, Number.POSITIVE_INFINITY]],
+        ['image_size', [3, 1025, 32.5, '32', [32, 32], {}]],
+        ['augmentation', ['flip', 1, [], true]],
+        ['class_weights', ['equal', '', 1, [], {}, { a: 0 }, { a: -1 }, { a: '1' }, { a: 1001 }, { a: Number.NaN }]],
+        ['validation_share', [0, 0.6, 1, -0.1, '0.1', Number.NaN]],
         ['publish', ['true', 1, 0, null, {}]],
         ['regularizer', ['gradient-l1', null, 5, [], true]],
       ] as [string, unknown[]][]
@@ -153,6 +170,19 @@ describe('the body of a training request', () => {
         { model: 'net', regularizer: { [field]: value } },
       ]),
     ),
+    ...(
+      [
+        ['shift', [-1, 0.5, 513, '2', null, true]],
+        ['flip', ['true', 1, 0, null]],
+      ] as [string, unknown[]][]
+    ).flatMap(([field, values]) =>
+      values.map((value): [string, string, unknown] => [
+        'invalid_field',
+        `augmentation.${field}`,
+        { model: 'net', augmentation: { [field]: value } },
+      ]),
+    ),
+    ['unknown_field', 'augmentation.turn', { model: 'net', augmentation: { turn: 3 } }],
     ['invalid_field', 'regularizer.lambda_weights', { model: 'net', regularizer: { kind: 'none', lambda_weights: 1 } }],
     ...(
       [

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
+import { decodeImage } from '../../src/image.js';
 import type { InputSpec } from '../../src/model/manifest.js';
-import { decodeImage } from '../../src/serving/image.js';
 import { Random } from '../support/random.js';
 import { refused } from './fixtures.js';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -13,6 +13,7 @@ import { isInteger, precisionKey, STANDARD_PRECISIONS } from '../../src/quantize
 import { lenet } from '../../src/training/architectures/lenet.js';
 import { findDataset } from '../../src/training/datasets/table.js';
 import { initialWeights } from '../../src/training/weights.js';
+import { imageFiles, shades, writeAll } from '../support/data-files.js';
 
 function run(command: string, ...args: string[]) {
   const path = fileURLToPath(new URL(`../../src/cli/${command}.js`, import.meta.url));
@@ -45,7 +46,13 @@ test('the commands refuse what they do not know, with their usage, and write not
       /^--checkpoint: expected a folder that is there/,
     ],
     ['evaluate', ['a', 'b'], /^expected 0 to 1 names, got 2/],
-    ['dataset', ['imagenet'], /^expected one of cifar10, got "imagenet"/],
+    ['train', ['--model', 'x', '--flip', 'yes'], /^--flip: expected true or false, got "yes"/],
+    ['train', ['--model', 'x', '--class-weights', '{'], /^--class-weights: .*JSON/],
+    ['train', ['--model', 'x', '--class-weights', '{"a":0}'], /^class_weights: expected "balanced" or .*above 0/],
+    ['dataset', [], /^expected 1 to 2 names, got 0/],
+    ['dataset', ['imagenet'], /^expected one of cifar10, check, got "imagenet"/],
+    ['dataset', ['check'], /^check: expected a folder, got 0/],
+    ['dataset', ['cifar10', 'x'], /^cifar10: expected no more words, got 1/],
     ['reproduce', ['imagenet'], /^data set: expected one of mnist, cifar10, got "imagenet"/],
     ['reproduce', ['mnist', '--methods', 'plain,magic'], /^--methods: expected one of plain, .*, got "magic"/],
     ['reproduce', ['mnist', '--net', 'lenet', '--width', '9'], /^width: expected a number from 0.25 to 4, got 9/],
@@ -69,6 +76,30 @@ test('the commands refuse what they do not know, with their usage, and write not
   assert.equal(status, 1);
   assert.equal(stderr, 'no model "nobody"\n');
   assert.equal(run('train', '--help').status, 0);
+});
+
+test('a folder is described, and one that is no data set is refused without a stack', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'bitdial-cli-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const images = await imageFiles({ cat: shades(20, 0, 40), dog: shades(20, 200, 240) });
+  await writeAll(folder, { ...images, 'cat/bad.png': 'x', 'dataset.json': '{"image_size":16}' });
+  const described = run('dataset', 'check', folder);
+  assert.equal(described.status, 0, described.stderr);
+  assert.match(described.stdout, /^a folder of images: 2 classes of images of 16×16×3, 0 to 1, cover$/m);
+  assert.match(described.stdout, /^augmentation: shift 2, mirrored at random$/m);
+  assert.match(
+    described.stdout,
+    /^1 of 41 files of the data set cannot be read and are left out: cat\/bad.png: expected a whole/m,
+  );
+  const counts = [...described.stdout.matchAll(/^ {2}(?:cat|dog): (\d+) \+ (\d+) \+ (\d+)$/gm)];
+  assert.deepEqual(
+    counts.map(([, ...parts]) => parts.reduce((sum, n) => sum + Number(n), 0)),
+    [20, 20],
+  );
+  const refused = run('dataset', 'check', join(folder, 'cat'));
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /^data set cat: folder: expected IDX files .* got "0.png"/);
+  assert.doesNotMatch(refused.stderr, /\n {4}at /);
 });
 
 test('the precision table as text', () => {

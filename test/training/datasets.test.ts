@@ -6,11 +6,13 @@ import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ServiceError } from '../../src/errors.js';
 import { augment } from '../../src/training/datasets/augmentation.js';
-import { byteSplit, carveValidation, type Dataset } from '../../src/training/datasets/dataset.js';
-import { parseIdx, readIdx } from '../../src/training/datasets/idx.js';
+import { carveValidation, type Dataset } from '../../src/training/datasets/dataset.js';
+import { parseIdxHeader } from '../../src/training/datasets/idx.js';
 import { mnist } from '../../src/training/datasets/mnist.js';
+import { type ImageSource, splitOf } from '../../src/training/datasets/records.js';
 import { findDataset } from '../../src/training/datasets/table.js';
 import { Random } from '../../src/training/random.js';
+import { idx } from '../support/data-files.js';
 
 let folder: string;
 before(async () => {
@@ -18,42 +20,29 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-/** An IDX file of bytes. */
-function idx(shape: number[], data: ArrayLike<number>): Buffer {
-  const header = Buffer.alloc(4 + 4 * shape.length);
-  header.writeUInt32BE(0x0800 + shape.length);
-  shape.forEach((n, i) => void header.writeUInt32BE(n, 4 + 4 * i));
-  return Buffer.concat([header, Uint8Array.from(data)]);
-}
-
-test('an IDX file gives its shape and bytes', async () => {
-  const path = join(folder, 'fine');
-  await writeFile(path, idx([2, 1, 3], [1, 2, 3, 4, 5, 255]));
-  const { shape, data } = await readIdx(path, 3);
-  assert.deepEqual(shape, [2, 1, 3]);
-  assert.deepEqual([...data], [1, 2, 3, 4, 5, 255]);
-});
-
-test('a broken IDX file is named, with what was expected and what came', async () => {
+test('a broken IDX file is named, with what was expected and what came', () => {
   const whole = idx([2, 2, 2], new Uint8Array(8));
+  assert.deepEqual(parseIdxHeader(whole, whole.length, [3, 4], 'f'), { shape: [2, 2, 2], offset: 16 });
   const cases: [string, Buffer, RegExp][] = [
-    ['an empty file', Buffer.alloc(0), /header of 16 bytes, got 0 bytes/],
+    ['an empty file', Buffer.alloc(0), /magic number 0x00000803 or 0x00000804.*, got 0 bytes/],
     ['half a header', whole.subarray(0, 10), /header of 16 bytes, got 10 bytes/],
     ['too few elements', whole.subarray(0, 20), /expected 24 bytes for shape \[2, 2, 2\], got 20/],
     ['too many', Buffer.concat([whole, Buffer.of(1)]), /expected 24 bytes for shape \[2, 2, 2\], got 25/],
+    ['no elements', idx([0, 2, 2], []), /expected elements, got shape \[0, 2, 2\]/],
     ['labels for images', idx([8], new Uint8Array(20)), /magic number 0x00000803.*got 0x00000801/],
     ['a gzip file', Buffer.from('1f8b0800000000000003aabbccddee00ff', 'hex'), /magic number.*got 0x1f8b0800/],
     ['another element type', Buffer.concat([Buffer.of(0, 0, 0x0d, 3), whole.subarray(4)]), /got 0x00000d03/],
   ];
   for (const [what, bytes, message] of cases) {
-    assert.throws(() => parseIdx(bytes, 3, '/some/file'), message, what);
-    assert.throws(() => parseIdx(bytes, 3, '/some/file'), /^Error: \/some\/file: /, what);
+    const parse = () => parseIdxHeader(bytes.subarray(0, 20), bytes.length, [3, 4], 'some-file');
+    assert.throws(parse, message, what);
+    assert.throws(parse, (error) => error instanceof ServiceError && error.code === 'bad_dataset', what);
+    assert.throws(parse, { message: /^some-file: / }, what);
   }
-  await assert.rejects(readIdx(join(folder, 'absent'), 3), /absent: cannot be read/);
 });
 
 test('MNIST has its examples, in range, with a validation part of its own', async () => {
-  const dataset = await mnist();
+  const dataset = await mnist({ dataDir: folder });
   assert.deepEqual([dataset.train.size, dataset.validation.size, dataset.test.size], [57000, 3000, 10000]);
   assert.deepEqual(dataset.labels, ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
   const { input, labels } = await dataset.test.batch([0, 1, 9999]);
@@ -66,7 +55,9 @@ test('MNIST has its examples, in range, with a validation part of its own', asyn
   const held = await dataset.validation.batch(Uint32Array.from({ length: 3000 }, (_, i) => i));
   for (const label of held.labels) counts[label]++;
   assert.ok(Math.min(...counts) > 200 && Math.max(...counts) < 400, `${counts}`);
+  assert.equal(dataset.test.labelOf(9999), 6);
   await assert.rejects(dataset.test.batch([10000]), RangeError);
+  dataset.close();
 });
 
 test('MNIST files that do not fit each other are refused by name', async () => {
@@ -76,15 +67,20 @@ test('MNIST files that do not fit each other are refused by name', async () => {
     await copyFile(join(source, name), join(folder, name));
     await copyFile(join(source, name), join(folder, name.replace('t10k', 'train')));
   }
-  assert.equal((await mnist(folder)).train.size, 9500);
+  const small = await mnist({ dataDir: folder }, folder);
+  assert.equal(small.train.size, 9500);
+  small.close();
   const labels = join(folder, names[1]);
   const bytes = await readFile(labels);
   await writeFile(labels, idx([9999], bytes.subarray(8, -1)));
-  await assert.rejects(mnist(folder), /t10k-labels.*: expected 10000 labels, one for each image, got 9999/);
+  await assert.rejects(
+    mnist({ dataDir: folder }, folder),
+    /t10k-labels.*: expected 10000 labels, one for each image, got 9999/,
+  );
   await writeFile(labels, idx([10000], [...bytes.subarray(8, -1), 10]));
-  await assert.rejects(mnist(folder), /t10k-labels.*: expected labels 0 to 9, got 10 at 9999/);
+  await assert.rejects(mnist({ dataDir: folder }, folder), /t10k-labels.*: expected labels 0 to 9, got 10 at 9999/);
   await truncate(join(folder, names[0]), 5000);
-  await assert.rejects(mnist(folder), /t10k-images.*: expected 7840016 bytes .* got 5000/);
+  await assert.rejects(mnist({ dataDir: folder }, folder), /t10k-images.*: expected 7840016 bytes .* got 5000/);
 });
 
 test('the validation part shares nothing with the training part and is always the same', () => {
@@ -95,10 +91,19 @@ test('the validation part shares nothing with the training part and is always th
     Array.from({ length: 1000 }, (_, i) => i),
   );
   assert.deepEqual(carveValidation(1000).validation, validation);
+  for (const [count, share, want] of [
+    [1000, 0.3, 300],
+    [60000, 1 / 20, 3000],
+    [2, 0.001, 1],
+    [3, 0.5, 1],
+  ]) {
+    const carved = carveValidation(count, share);
+    assert.deepEqual([carved.validation.length, carved.train.length], [want, count - want]);
+  }
 });
 
 test('an unknown data set is an invalid field', () => {
-  for (const name of ['imagenet', 'constructor', '']) {
+  for (const name of ['imagenet', 'constructor', '', '..', '../datasets', 'a/b', 'MNIST']) {
     assert.throws(
       () => findDataset(name),
       (error) => error instanceof ServiceError && error.code === 'invalid_field' && error.extra.field === 'dataset',
@@ -110,9 +115,14 @@ for (const flip of [false, true])
   test(`augmentation moves whole images by at most its shift and fills with the low end, flip ${flip}`, async () => {
     const [height, width] = [6, 5];
     const pixels = Uint8Array.from({ length: 40 * height * width }, (_, i) => 1 + (i % 255));
-    const images = { pixels, labels: new Uint8Array(40) };
+    const size = height * width;
+    const source: ImageSource = {
+      size,
+      read: (i, target) => target.set(pixels.subarray(i * size, (i + 1) * size)),
+      close: () => undefined,
+    };
     const order = Uint32Array.from({ length: 40 }, (_, i) => i);
-    const split = byteSplit(images, order, height * width, [-1, 1]);
+    const split = splitOf(source, new Uint8Array(40), order, { range: [-1, 1] });
     const dataset: Partial<Dataset> = {
       inputShape: [height, width, 1],
       inputRange: [-1, 1],

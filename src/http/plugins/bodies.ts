@@ -8,6 +8,7 @@ import { show } from './validation.js';
 export const JSON_TYPE = 'application/json';
 export const RAW_TYPE = 'application/octet-stream';
 export const IMAGE_TYPES = 'image/*';
+export const ARCHIVE_TYPES = ['application/x-tar', 'application/gzip'] as const;
 
 /** On the root: no scope reads a body that it did not ask for, and a route with a body schema gets a body. */
 export function strictBodies(app: App): void {
@@ -40,6 +41,17 @@ export function binaryBodies(app: App): void {
       } catch (error) {
         done(error as Error);
       }
+    });
+  }
+}
+
+/** The scope's routes take archives alone, as a stream that they read as it arrives: MAX_BODY_BYTES does not bound it. */
+export function archiveBodies(app: App): void {
+  app.removeAllContentTypeParsers();
+  for (const type of ARCHIVE_TYPES) {
+    app.addContentTypeParser(type, (request, payload, done) => {
+      if (request.headers['content-length'] === '0') done(emptyBody(request));
+      else done(null, payload);
     });
   }
 }

@@ -8,8 +8,17 @@ export const STATES: JobState[] = ['queued', 'running', 'succeeded', 'failed', '
 
 const State = Type.Unsafe<JobState>({ type: 'string', enum: STATES });
 
+export const SkippedFiles = Type.Object(
+  {
+    count: Type.Integer(),
+    of: Type.Integer({ description: 'Files that were looked at' }),
+    files: Type.Array(Type.String(), { description: 'The first few, and what is wrong with them' }),
+  },
+  { description: 'Files of the data set that cannot be read and are left out' },
+);
+
 const Progress = Type.Object({
-  phase: Type.String({ description: 'waiting, training, calibrating, evaluating, publishing, done' }),
+  phase: Type.String({ description: 'waiting, preparing, training, calibrating, evaluating, publishing, done' }),
   progress: Type.Number({ description: '0..1 over all phases' }),
   epoch: Type.Integer(),
   epochs: Type.Integer(),
@@ -20,6 +29,7 @@ const Progress = Type.Object({
   norm_weights: nullable(Type.Number({ description: '‖∇_w CE‖₁, mean of the epoch so far; null where not measured' })),
   norm_activations: nullable(Type.Number({ description: 'Σ‖∇_y CE‖₁, mean of the epoch so far' })),
   eta_s: nullable(Type.Number({ description: 'Seconds to go, at the speed of the last epoch' })),
+  skipped: Type.Optional(SkippedFiles),
 });
 
 const Result = Type.Object({

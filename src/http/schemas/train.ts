@@ -2,6 +2,8 @@
 import Type from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { SGD_MOMENTUM, TRAIN_DEFAULTS } from '../../jobs/validation.js';
+import { LARGEST_WEIGHT } from '../../training/datasets/class-weights.js';
+import { LARGEST_SHIFT, SHARES, SIDES } from '../../training/datasets/settings.js';
 import { LARGEST_WIDTH, LEAST_WIDTH } from '../../training/request.js';
 import { AnyObject, ModelName, nullable, strictObject } from './common.js';
 import { trainAnswers } from './jobs.js';
@@ -50,7 +52,9 @@ export const TrainBody = strictObject(
           'Factor on the channels of a built-in architecture, rounded to multiples of 4; not together with `from` or a topology',
       }),
     ),
-    dataset: optional(Type.String({ default: TRAIN_DEFAULTS.dataset, description: 'Name of a data set' })),
+    dataset: optional(
+      Type.String({ default: TRAIN_DEFAULTS.dataset, description: 'mnist, cifar10, or a folder in DATA_DIR/datasets' }),
+    ),
     from: optional(
       Type.Union([Type.Literal('current'), Type.Integer({ minimum: 1, description: 'A version' }), Type.Null()], {
         default: null,
@@ -76,6 +80,52 @@ export const TrainBody = strictObject(
         default: TRAIN_DEFAULTS.label_smoothing,
         description: 'Share of the target that all classes have in equal parts',
       }),
+    ),
+    image_size: optional(
+      nullable(
+        Type.Integer({
+          minimum: SIDES.min,
+          maximum: SIDES.max,
+          description: "Side of an image folder's images; null: what the net takes, or the data set says, or 32",
+        }),
+      ),
+    ),
+    augmentation: optional(
+      nullable(
+        strictObject(
+          {
+            shift: optional(
+              Type.Integer({
+                minimum: 0,
+                maximum: LARGEST_SHIFT,
+                description: 'Pixels, either way, in both directions',
+              }),
+            ),
+            flip: optional(Type.Boolean({ description: 'Whether images are mirrored, left to right' })),
+          },
+          { description: 'How images are varied; what is left out is as the data set says' },
+        ),
+      ),
+    ),
+    class_weights: optional(
+      Type.Union(
+        [
+          Type.Literal('balanced'),
+          Type.Literal('none'),
+          Type.Record(Type.String(), Type.Number({ exclusiveMinimum: 0, maximum: LARGEST_WEIGHT })),
+          Type.Null(),
+        ],
+        { default: null, description: 'How much an example counts in the loss, by label; null: as the data set says' },
+      ),
+    ),
+    validation_share: optional(
+      nullable(
+        Type.Number({
+          minimum: SHARES.min,
+          maximum: SHARES.max,
+          description: 'Of the training examples, kept for choices; null: as the data set says, or 0.05',
+        }),
+      ),
     ),
     regularizer: optional(Regularizer),
     fold_batch_norm: optional(

@@ -1,4 +1,6 @@
+import type { InputSpec } from '../../model/manifest.js';
 import { Random } from '../random.js';
+import type { ClassWeights } from './class-weights.js';
 
 /** Some of a data set's examples, by index from 0. */
 export interface Split {
@@ -21,6 +23,17 @@ export interface Augmentation {
   flip: boolean;
 }
 
+/** Files of a data set that cannot be read and are left out. */
+export interface Skipped {
+  count: number;
+  /** Files that were looked at. */
+  of: number;
+  /** The first few, as `class/file: what is wrong`. */
+  files: string[];
+}
+
+export type DatasetKind = 'idx' | 'cifar-binary' | 'images';
+
 export interface Dataset {
   name: string;
   /** [height, width, channels] */
@@ -29,6 +42,8 @@ export interface Dataset {
   inputRange: [number, number];
   labels: string[];
   augmentation: Augmentation;
+  /** How much an example of each class counts in a training's loss; null or absent: all the same. */
+  lossWeights?: Float32Array | null;
   train: Split;
   /** Carved from the training examples, the same ones at every training: for choices. */
   validation: Split;
@@ -36,41 +51,62 @@ export interface Dataset {
   test: Split;
 }
 
-/** Images as bytes in memory, one after the other. */
-export interface ByteImages {
-  pixels: Uint8Array;
-  labels: Uint8Array;
+export interface LabelledSplit extends Split {
+  /** Class index of an example. */
+  labelOf(index: number): number;
 }
 
-/**
- * @param order which examples, and in which order
- * @param range what bytes 0 and 255 become
- */
-export function byteSplit(images: ByteImages, order: Uint32Array, size: number, [low, high]: [number, number]): Split {
-  const values = Float32Array.from({ length: 256 }, (_, byte) => low + (byte / 255) * (high - low));
-  return {
-    size: order.length,
-    async batch(indices) {
-      const input = new Float32Array(indices.length * size);
-      const labels = new Int32Array(indices.length);
-      for (let i = 0; i < indices.length; i++) {
-        const example = order[indices[i]];
-        if (example === undefined) throw new RangeError(`example ${indices[i]}: expected 0 to ${order.length - 1}`);
-        labels[i] = images.labels[example];
-        const from = example * size;
-        for (let p = 0; p < size; p++) input[i * size + p] = values[images.pixels[from + p]];
-      }
-      return { input, labels };
-    },
-  };
+/** A data set in files, which are open until it is closed. */
+export interface OpenDataset extends Dataset {
+  kind: DatasetKind;
+  /** How its images become what the net takes: what a version that is trained on it says of requests. */
+  input: InputSpec;
+  /** What the data set itself asks for; a request may say otherwise. */
+  classWeights: ClassWeights | null;
+  train: LabelledSplit;
+  validation: LabelledSplit;
+  test: LabelledSplit;
+  skipped: Skipped | null;
+  close(): void;
 }
+
+/** What a data set becomes of, where more than one thing is possible; all that is left out is the data set's own. */
+export interface OpenOptions {
+  /** What the net takes, where that is known before: the size of images, the range of bytes. */
+  input?: Partial<InputSpec>;
+  /** Side of the images, in pixels. */
+  imageSize?: number;
+  /** The order of the classes, where these are they. */
+  labels?: readonly string[];
+  /** Share of the training examples that is kept for validation. */
+  validationShare?: number;
+  /** Pixels of an image file at most. */
+  maxImagePixels?: number;
+  /** Bytes at most that unpacked or decoded data may take on disk. */
+  maxBytes?: number;
+  /** @param done files that were looked at, of `total` */
+  onProgress?(done: number, total: number): void;
+  /** Asked between files; true ends the opening with TrainingCancelled. */
+  isCancelled?(): boolean;
+}
+
+export const OPEN_DEFAULTS = { maxImagePixels: 50_000_000, maxBytes: 4 * 1024 ** 3 };
 
 /** One in twenty of the training examples is kept for validation. */
-const VALIDATION_SHARE = 20;
+export const VALIDATION_SHARE = 1 / 20;
 
 /** The same shuffle of 0 … count − 1 every time, cut in two. */
-export function carveValidation(count: number): { train: Uint32Array; validation: Uint32Array } {
-  const order = new Random(0x5711).shuffle(Uint32Array.from({ length: count }, (_, i) => i));
-  const validation = Math.floor(count / VALIDATION_SHARE);
+export function carveValidation(
+  count: number,
+  share = VALIDATION_SHARE,
+): { train: Uint32Array; validation: Uint32Array } {
+  const order = mixed(Uint32Array.from({ length: count }, (_, i) => i));
+  // The product of a share and a count that should be whole may lie just below.
+  const validation = Math.min(count - 1, Math.max(1, Math.floor(count * share + 1e-6)));
   return { train: order.subarray(validation), validation: order.subarray(0, validation) };
+}
+
+/** In place, in the same order every time: a part of a split has all classes. */
+export function mixed(indices: Uint32Array): Uint32Array {
+  return new Random(0x5711).shuffle(indices);
 }

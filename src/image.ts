@@ -1,6 +1,6 @@
 import sharp from 'sharp';
-import { ServiceError } from '../errors.js';
-import type { InputSpec } from '../model/manifest.js';
+import { ServiceError } from './errors.js';
+import type { InputSpec } from './model/manifest.js';
 
 /** Only formats of pixels: no SVG, no documents, nothing that could name another file. */
 const LOADERS = ['Jpeg', 'Png', 'Webp', 'Nsgif', 'Tiff', 'Heif'];
