@@ -157,6 +157,7 @@ export function trainingKey(
   graph: Graph,
   start: Weights,
   dataset: Dataset,
+  backend: string,
 ): string {
   const weights = [...start].map(([weight, { shape, data }]) => {
     return [weight, shape, sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))];
@@ -164,7 +165,7 @@ export function trainingKey(
   const { name, inputShape, inputRange, labels, augmentation, lossWeights, train, validation } = dataset;
   const used = { augmentation, lossWeights: lossWeights ? [...lossWeights] : null };
   const data = { name, inputShape, inputRange, labels, ...used, train: train.size, validation: validation.size };
-  return hashOf({ recipe, graph, weights, data, backend: tf.getBackend() });
+  return hashOf({ recipe, graph, weights, data, backend });
 }
 
 /** Why a file cannot be gone on from. */

@@ -53,8 +53,14 @@ export interface Fitted {
 const STREAM = { shuffle: 1, augmentation: 2, dropout: 3, precision: 4 };
 const VALIDATION_BATCH = 250;
 
+export interface FitCheckpoint {
+  path: string;
+  /** Whose arithmetic the training has; see `Backend.label`. */
+  backend: string;
+}
+
 /**
- * @param checkpointPath of a file that the training goes on from where it fits, and that holds it after every epoch
+ * @param checkpoint a file that the training goes on from where it fits, and that holds it after every epoch
  * @throws TrainingCancelled; Error where the loss is no longer finite
  */
 export async function fit(
@@ -63,7 +69,7 @@ export async function fit(
   dataset: Dataset,
   request: TrainRequest,
   hooks: FitHooks,
-  checkpointPath?: string,
+  checkpoint?: FitCheckpoint,
 ): Promise<Fitted> {
   const { epochs, seed } = request;
   const examples = Math.min(dataset.train.size, request.limit ?? Number.POSITIVE_INFINITY);
@@ -82,9 +88,14 @@ export async function fit(
   const order = Uint32Array.from({ length: examples }, (_, i) => i);
   try {
     const file =
-      checkpointPath === undefined
+      checkpoint === undefined
         ? null
-        : new Checkpoint(checkpointPath, trainingKey(request, graph, start, dataset), states, hooks.onNotice);
+        : new Checkpoint(
+            checkpoint.path,
+            trainingKey(request, graph, start, dataset, checkpoint.backend),
+            states,
+            hooks.onNotice,
+          );
     const course: Course = (await file?.load()) ?? { epoch: 0, history: [], accuracy: null, seconds: 0 };
     const began = performance.now() - course.seconds * 1000;
     for (let epoch = 0; epoch < course.epoch; epoch++) new Random(seed, STREAM.shuffle, epoch).shuffle(order);

@@ -89,7 +89,9 @@ async function trainOn(
     onNotice: (level, text) => hooks.onNotice?.(level, text),
     isCancelled: () => hooks.isCancelled(),
   };
-  const fitted = await fit(graph, first, dataset, request, following, options.checkpoint);
+  const { checkpoint: path } = options;
+  const checkpoint = path === undefined ? path : { path, backend: backend.label };
+  const fitted = await fit(graph, first, dataset, request, following, checkpoint);
   const { weights } = fitted;
 
   report.phase('calibrating');

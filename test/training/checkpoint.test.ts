@@ -68,7 +68,13 @@ function temporaryFolder(t: TestContext): string {
 }
 
 /** @param stopAfter so often it may ask whether to stop before it is told to */
-async function run(request: TrainRequest, checkpoint?: string, stopAfter = Number.POSITIVE_INFINITY) {
+async function run(
+  request: TrainRequest,
+  path?: string,
+  stopAfter = Number.POSITIVE_INFINITY,
+  backend: string = BACKEND,
+) {
+  const checkpoint = path === undefined ? path : { path, backend };
   const told: FitProgress[] = [];
   const saved: number[] = [];
   const notices: string[] = [];
@@ -157,6 +163,8 @@ test('a file that is torn, foreign or of another training is said and not used, 
     assert.deepEqual(saved, [PER_EPOCH]);
     assert.ok(weights.equals(whole.weights), what);
   }
+  writeFileSync(file, good);
+  assert.match((await run(request, file, 0, 'another')).notices.join(), /another training or backend/);
   assert.equal(await isForeign(file), false);
   writeFileSync(file, 'precious');
   assert.equal(await isForeign(file), true);
