@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the trainer's tests on libtensorflow, on this Node and on Node 22 and 24. Where the package's own download of the library does
+# Runs the trainer's tests, and a service that trains and stops, on libtensorflow, on this Node and on Node 22 and 24. Where the package's own download of the library does
 # not work, LIBTENSORFLOW_INSTALLER names a script that makes the package load: it is called with the project's folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,10 +24,10 @@ if ! loads; then
   made=yes
   bash "$installer" . >"$work/install.log" 2>&1 || { cat "$work/install.log"; exit 1; }
 fi
-tests=(layers regularizer means trainer)
+tests=(training/{layers,regularizer,means,trainer} http/process)
 on() {
   local node=$1
-  TRAINING_BACKEND=tensorflow "$node" --test --test-reporter=tap --test-timeout=240000 "${tests[@]/#/dist/test/training/}" >"$work/log" 2>&1 ||
+  TRAINING_BACKEND=tensorflow "$node" --test --test-reporter=tap --test-timeout=240000 "${tests[@]/#/dist/test/}" >"$work/log" 2>&1 ||
     { cat "$work/log"; exit 1; }
   echo "trainer on libtensorflow, Node $("$node" --version): $(grep -E '^# pass' "$work/log" | tail -n 1 | tr -d '#') of $(grep -E '^# tests' "$work/log" | tail -n 1 | tr -d '#')"
 }

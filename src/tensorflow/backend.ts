@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
+import { keepLoaded } from './keep-loaded.js';
 import { registerWasmKernels } from './kernels/register.js';
 import { registerLibtensorflowKernels } from './libtensorflow/register.js';
 import { registerNativeKernels } from './native/register.js';
@@ -68,7 +69,7 @@ async function loadTensorflow(): Promise<Backend> {
   old.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
   old.isArray ??= Array.isArray;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
-  require(entry);
+  keepLoaded(() => require(entry));
   if (!(await tf.setBackend('tensorflow'))) throw new Error('the tensorflow backend did not start');
   await tf.ready();
   registerLibtensorflowKernels();
