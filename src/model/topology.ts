@@ -1,16 +1,20 @@
 import { ServiceError } from '../errors.js';
 import { badModel, describe, Fields, isObject, listOf } from './fields.js';
+import { type ModelNames, references } from './references.js';
 
 /** One layer of a TF.js Layers document, its connections resolved to names. */
 export interface Layer {
+  /** Unique in the document: within a model inside a model it begins with that one's name and a slash. */
   name: string;
+  /** What its own model calls it, and writers its weights. */
+  ownName: string;
   className: string;
   config: Fields;
   /** Names of the layers whose outputs it takes. */
   inputs: string[];
 }
 
-/** A Sequential or functional document, seen as the same thing: layers by name, one input, one output. */
+/** A Sequential or functional model, seen as the same thing: layers by name, one input, one output. */
 export interface Topology {
   layers: Map<string, Layer>;
   input: string;
@@ -19,6 +23,8 @@ export interface Topology {
 
 const MODEL_CLASSES = ['Sequential', 'Model', 'Functional'];
 const MAX_LAYERS = 10_000;
+/** Models within models. */
+const MAX_DEPTH = 8;
 
 /** ServiceError `unsupported_layer`, naming layer and class. */
 export function unsupported(layer: Pick<Layer, 'name' | 'className'>, what: string): ServiceError {
@@ -30,7 +36,8 @@ export function unsupported(layer: Pick<Layer, 'name' | 'className'>, what: stri
 
 /**
  * Finds the layers of a TF.js Layers document: `modelTopology` with or without `model_config` (Keras), or the topology by
- * itself; Sequential with its config as an array or as {layers}, Model and Functional.
+ * itself; Sequential with its config as an array or as {layers}, Model and Functional. The layers of a model inside a model
+ * take that one's place.
  */
 export function readTopology(document: unknown): Topology {
   const outer = new Fields(document, 'model.json');
@@ -38,76 +45,133 @@ export function readTopology(document: unknown): Topology {
   if (outer.get('format') === 'graph-model' || Array.isArray(body.get('node'))) {
     throw badModel('model.json', 'a TF.js layers model (tensorflowjs_converter writes one from Keras)', 'graph-model');
   }
-  const model = body.get('model_config') === undefined ? body : body.fields('model_config');
-  const className = model.choice('class_name', MODEL_CLASSES);
-  return className === 'Sequential' ? readSequential(model) : readFunctional(model.fields('config'));
+  return readModel(body.get('model_config') === undefined ? body : body.fields('model_config'), []);
 }
 
-function readSequential(model: Fields): Topology {
+/** @param path names of the models that it lies in, the outermost first */
+function readModel(model: Fields, path: string[]): Topology {
+  if (path.length > MAX_DEPTH) throw badModel('model.json: layers', `at most ${MAX_DEPTH} models within models`, path);
+  const className = model.choice('class_name', MODEL_CLASSES);
+  return className === 'Sequential' ? readSequential(model, path) : readFunctional(model.fields('config'), path);
+}
+
+function readSequential(model: Fields, path: string[]): Topology {
   const listed = listOf(model.get('config'));
   const config = listed ? new Fields({ layers: listed }, model.where) : model.fields('config');
   const layers = new Map<string, Layer>();
   let last: string | undefined;
   let first: string | undefined;
   for (const value of limited(config.list('layers'))) {
-    const layer = readLayer(value);
-    if (first === undefined && layer.className !== 'InputLayer') {
-      const input = inputOf(layer, config.get('build_input_shape'));
-      first = input.name;
+    const part = readPart(value, path);
+    if (first === undefined && !isModel(value) && part.layers.get(part.input)?.className !== 'InputLayer') {
+      const input = inputOf(part.layers.get(part.input) as Layer, config.get('build_input_shape'), path.length > 0);
       add(layers, input);
+      first = input.name;
       last = first;
     }
-    first ??= layer.name;
-    if (last !== undefined) layer.inputs.push(last);
-    add(layers, layer);
-    last = layer.name;
+    first ??= part.input;
+    addPart(layers, part, last === undefined ? undefined : [last], isModel(value));
+    last = last !== undefined && isModel(value) && part.output === part.input ? last : part.output;
   }
   if (first === undefined || last === undefined) throw badModel('model.json: layers', 'one layer or more', []);
   return { layers, input: first, output: last };
 }
 
-/** The input that a Sequential model leaves out: its shape stands on the first layer. */
-function inputOf(layer: Layer, buildShape: unknown): Layer {
+/** The input that a Sequential model leaves out: its shape stands on the first layer, or where the model is called. */
+function inputOf(layer: Layer, buildShape: unknown, isInner: boolean): Layer {
   const { config } = layer;
   const batched = config.get('batch_input_shape') ?? config.get('batch_shape');
   const shape = config.get('input_shape');
   const found = batched ?? (shape === undefined ? buildShape : [null, ...(listOf(shape) ?? [])]);
-  if (found === undefined) throw config.error('batch_input_shape', 'a shape on the first layer');
+  if (found === undefined && !isInner) throw config.error('batch_input_shape', 'a shape on the first layer');
   const where = `layer "${layer.name}" (input shape)`;
   return {
     name: `${layer.name}_input`,
+    ownName: `${layer.ownName}_input`,
     className: 'InputLayer',
     config: new Fields({ batch_input_shape: found }, where),
     inputs: [],
   };
 }
 
-function readFunctional(config: Fields): Topology {
+function readFunctional(config: Fields, path: string[]): Topology {
   const layers = new Map<string, Layer>();
-  for (const value of limited(config.list('layers'))) {
-    const layer = readLayer(value);
+  const values = limited(config.list('layers'));
+  const models: ModelNames = new Set(values.filter(isModel).map((value) => nameOf(value)));
+  const within = (name: string) => [...path, name].join('/');
+  /** What stands for a name: the output of an inner model, or what an inner model's input is given. */
+  const aliases = new Map<string, string>();
+  for (const value of values) {
+    const part = readPart(value, path);
+    const name = within(nameOf(value));
     const nodes = (value as Record<string, unknown>).inbound_nodes ?? [];
-    const where = `layer "${layer.name}": inbound_nodes`;
+    const where = `layer "${name}": inbound_nodes`;
     if (!Array.isArray(nodes)) throw badModel(where, 'an array', nodes);
-    if (nodes.length > 1)
-      throw unsupported(layer, `it is called ${nodes.length} times; a shared layer is not supported`);
-    if (nodes.length === 1) layer.inputs = references(nodes[0], where);
-    add(layers, layer);
+    if (nodes.length > 1) {
+      const called = { name, className: new Fields(value, where).string('class_name') };
+      throw unsupported(called, `it is called ${nodes.length} times; a shared layer is not supported`);
+    }
+    const inputs = nodes.length === 1 ? references(nodes[0], where, models).map(within) : [];
+    addPart(layers, part, inputs, isModel(value));
+    if (!isModel(value)) continue;
+    if (inputs.length !== 1) throw badModel(where, 'one input of a model inside a model', inputs.length);
+    if (aliases.has(name)) throw badModel('model.json: layers', 'names that differ', name);
+    aliases.set(name, part.output === part.input ? inputs[0] : part.output);
   }
-  return { layers, input: onlyOne(config, 'input_layers'), output: onlyOne(config, 'output_layers') };
+  const resolve = (name: string): string => {
+    let found = name;
+    for (let steps = 0; aliases.has(found); steps++) {
+      if (steps > aliases.size) throw badModel(`layer "${name}": inbound_nodes`, 'no cycle', name);
+      found = aliases.get(found) as string;
+    }
+    return found;
+  };
+  for (const layer of layers.values()) layer.inputs = layer.inputs.map(resolve);
+  const [input, output] = ['input_layers', 'output_layers'].map((end) => within(onlyOne(config, end, models)));
+  return { layers, input, output: resolve(output) };
 }
 
-function readLayer(value: unknown): Layer {
+/** A layer, or all those of a model inside a model. */
+function readPart(value: unknown, path: string[]): Topology {
+  if (isModel(value)) return readModel(new Fields(value, 'model.json: layers'), [...path, nameOf(value)]);
+  const layer = readLayer(value, path);
+  return { layers: new Map([[layer.name, layer]]), input: layer.name, output: layer.name };
+}
+
+/** Adds the layers; an inner model's input goes, and what it took is taken from what the model is given. */
+function addPart(layers: Map<string, Layer>, part: Topology, given: string[] | undefined, isInner: boolean): void {
+  if (isInner && part.layers.get(part.input)?.className !== 'InputLayer') {
+    throw badModel('model.json: input_layers', 'the name of an InputLayer', part.input);
+  }
+  for (const layer of part.layers.values()) {
+    if (given === undefined) add(layers, layer);
+    else if (!isInner) add(layers, { ...layer, inputs: given });
+    else if (layer.name !== part.input) {
+      add(layers, { ...layer, inputs: layer.inputs.flatMap((name) => (name === part.input ? given : [name])) });
+    }
+  }
+}
+
+function isModel(value: unknown): boolean {
+  return isObject(value) && MODEL_CLASSES.includes(value.class_name as string);
+}
+
+function nameOf(value: unknown): string {
   const fields = new Fields(value, 'model.json: layers');
-  const className = fields.string('class_name');
   const named = fields.get('name') === undefined ? fields.fields('config') : fields;
   const name = named.string('name');
   // Names become keys of plain objects (activation ranges) and of metrics.
   if (name.length > 256 || name in {} || /\p{Cc}/u.test(name)) throw named.error('name', 'a plain name');
-  if (MODEL_CLASSES.includes(className)) {
-    throw unsupported({ name, className }, 'a model inside a model is not supported; flatten it before the export');
-  }
-  return { name, className, config: new Fields(fields.get('config'), `layer "${name}" (${className})`), inputs: [] };
+  return name;
+}
+
+function readLayer(value: unknown, path: string[]): Layer {
+  const fields = new Fields(value, 'model.json: layers');
+  const className = fields.string('class_name');
+  const ownName = nameOf(value);
+  const name = [...path, ownName].join('/');
+  const config = new Fields(fields.get('config'), `layer "${name}" (${className})`);
+  return { name, ownName, className, config, inputs: [] };
 }
 
 function add(layers: Map<string, Layer>, layer: Layer): void {
@@ -121,8 +185,8 @@ function limited(list: unknown[]): unknown[] {
 }
 
 /** [["name", 0, 0]], or ["name", 0, 0] as Keras 3 writes it. */
-function onlyOne(config: Fields, field: string): string {
-  const names = references(config.list(field), `model.json: ${field}`);
+function onlyOne(config: Fields, field: string, models: ModelNames): string {
+  const names = references(config.list(field), `model.json: ${field}`, models);
   if (names.length !== 1) {
     throw new ServiceError('bad_model', `model.json: ${field}: expected one, got ${names.length}`, {
       where: field,
@@ -131,30 +195,4 @@ function onlyOne(config: Fields, field: string): string {
     });
   }
   return names[0];
-}
-
-/**
- * Names of the layers that one call of a layer takes. Keras 2 and TF.js: [["a", 0, 0, {}], …], or one such entry by itself;
- * Keras 3: {args: [tensor | tensor[]]}, each tensor {class_name: "__keras_tensor__", config: {keras_history: ["a", 0, 0]}}.
- */
-function references(call: unknown, where: string): string[] {
-  if (isObject(call)) {
-    if (!Array.isArray(call.args)) throw badModel(`${where}: args`, 'an array', call.args);
-    return call.args.flat(1).map((tensor) => {
-      const fields = new Fields(tensor, `${where}: args`);
-      return reference(fields.fields('config').list('keras_history'), where);
-    });
-  }
-  if (!Array.isArray(call)) throw badModel(where, 'an array of [layer, node, tensor]', call);
-  if (typeof call[0] === 'string') return [reference(call, where)];
-  return call.map((entry) => reference(entry, where));
-}
-
-function reference(entry: unknown, where: string): string {
-  if (!Array.isArray(entry) || typeof entry[0] !== 'string') throw badModel(where, '[layer, node, tensor]', entry);
-  const [name, node = 0, tensor = 0] = entry;
-  if (node !== 0 || tensor !== 0) {
-    throw badModel(where, `node 0 and tensor 0 of layer "${name}" (it is called once)`, [node, tensor]);
-  }
-  return name;
 }

@@ -16,12 +16,14 @@ export class WeightNames {
   private readonly exact = new Map<string, WeightEntry>();
   private readonly known: boolean;
   private readonly suffixes = new Map<string, Set<WeightEntry>>();
+  private readonly owners = new Set<string>();
 
   constructor(
     entries: WeightEntry[] | undefined,
-    private readonly layers: { has(name: string): boolean },
+    private readonly layers: ReadonlyMap<string, { name: string; ownName: string }>,
   ) {
     this.known = entries !== undefined;
+    for (const { name, ownName } of layers.values()) this.owners.add(name).add(ownName);
     for (const entry of entries ?? []) this.index(entry);
   }
   /**
@@ -40,17 +42,21 @@ export class WeightNames {
 
   private find(layer: string, fields: string[], shape: number[], stored: number[]): string {
     const where = `weight "${layer}/${fields[0]}"`;
-    const keys = fields.map((field) => `${layer}/${field}`);
-    let entry = keys.map((key) => this.exact.get(key)).find((found) => found !== undefined);
-    if (entry === undefined) {
-      const found = new Set(keys.flatMap((key) => [...(this.suffixes.get(key) ?? [])]));
-      if (found.size === 0) throw badModel(where, 'an entry in weightsManifest', undefined);
+    // Writers give the weights of a model inside a model with its name before theirs, or without.
+    const owners = new Set([layer, this.layers.get(layer)?.ownName ?? layer]);
+    const keysOf = (owner: string) => fields.map((field) => `${owner}/${field}`);
+    let entry: WeightEntry | undefined;
+    for (const owner of owners) entry ??= keysOf(owner).flatMap((key) => this.exact.get(key) ?? [])[0];
+    for (const owner of entry === undefined ? owners : []) {
+      const found = new Set(keysOf(owner).flatMap((key) => [...(this.suffixes.get(key) ?? [])]));
       if (found.size > 1) {
         const names = [...found].slice(0, 4).map((e) => e.name);
         throw new ServiceError('bad_model', `${where}: expected one entry in weightsManifest, got ${names.join(', ')}`);
       }
       [entry] = found;
+      if (entry !== undefined) break;
     }
+    if (entry === undefined) throw badModel(where, 'an entry in weightsManifest', undefined);
     if (entry.dtype !== 'float32') throw badModel(`weight "${entry.name}"`, 'dtype float32', entry.dtype);
     if (!sameShape(entry.shape, shape) && !sameShape(entry.shape, stored)) {
       throw badModel(`weight "${entry.name}"`, `shape [${stored.join(', ')}]`, entry.shape);
@@ -64,7 +70,7 @@ export class WeightNames {
     this.exact.set(name, entry);
     // What bears the whole name of another layer belongs to that layer alone.
     const owner = path.slice(0, -1).join('/');
-    if (this.layers.has(owner)) {
+    if (this.owners.has(owner)) {
       this.suffix(`${owner}/${path[path.length - 1].replace(/_\d+$/, '')}`, entry);
       return;
     }

@@ -41,14 +41,6 @@ const UNSUPPORTED: [string, Json, string, string, RegExp][] = [
   ],
   ['a softmax of rows', image(['Softmax', { axis: 1 }]), 'l1', 'Softmax', /axis/],
   ['a dense layer on rank 2', sequence([5, 4], ['Dense', { units: 3 }]), 'l1', 'Dense', /got \[5, 4\]/],
-  ['a nested model', image(['Sequential', { layers: [] }]), 'l1', 'Sequential', /inside a model/],
-  [
-    'a nested first layer',
-    { class_name: 'Sequential', config: [{ class_name: 'Functional', config: { name: 'base' } }] },
-    'base',
-    'Functional',
-    /inside/,
-  ],
   [
     'a sum that broadcasts',
     functional(input, ['g', 'GlobalAveragePooling2D', { keepdims: true }, ['in']], ['a', 'Add', {}, ['in', 'g']]),
