@@ -32,6 +32,7 @@ export const ERRORS = {
   image_too_large: [413, 'The image has too many pixels'],
   unsupported_media_type: [415, 'The content type is not supported'],
   budget_infeasible: [422, 'No precision meets the budget'],
+  accuracy_unknown: [422, 'The accuracy of the version was never measured'],
   no_precision_table: [422, 'The version has no precision table to choose from'],
   unsupported_layer: [422, 'The model has a layer that is not supported'],
   bad_model: [422, 'The model cannot be read'],

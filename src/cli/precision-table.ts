@@ -8,11 +8,11 @@ export function precisionTable({
   default_precision,
   quantizer,
 }: Pick<Manifest, 'precisions' | 'default_precision' | 'quantizer'>): string {
-  const float = precisions['32x32']?.accuracy;
+  const float = precisions['32x32']?.accuracy ?? null;
   const rows = Object.entries(precisions).map(([key, { accuracy, images, memory_bytes, energy_uj }]) => [
     key === default_precision ? `${key} *` : key,
-    `${(100 * accuracy).toFixed(2)} %`,
-    float === undefined ? '' : (100 * (accuracy - float)).toFixed(2),
+    accuracy === null ? 'unknown' : `${(100 * accuracy).toFixed(2)} %`,
+    accuracy === null || float === null ? '' : (100 * (accuracy - float)).toFixed(2),
     String(images),
     String(memory_bytes),
     energy_uj.toPrecision(4),

@@ -60,5 +60,7 @@ export function resultOf(version: Version): JobResult {
 }
 
 export function accuraciesOf(manifest: Pick<Manifest, 'precisions'>): Record<string, number> {
-  return Object.fromEntries(Object.entries(manifest.precisions).map(([key, row]) => [key, row.accuracy]));
+  return Object.fromEntries(
+    Object.entries(manifest.precisions).flatMap(([key, { accuracy }]) => (accuracy === null ? [] : [[key, accuracy]])),
+  );
 }

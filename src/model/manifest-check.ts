@@ -25,11 +25,24 @@ function keyed(entries: Fields, key: string): void {
 }
 
 /** [low, high]; `open` asks for low < high. */
-function interval(fields: Fields, name: string, open: boolean): void {
-  const list = listOf(fields.get(name)) ?? [];
+function interval(fields: Fields, name: string, open: boolean): [number, number] {
+  const found = asInterval(fields.get(name), open);
+  if (found === undefined) throw fields.error(name, open ? '[low, high], low below high' : '[low, high]');
+  return found;
+}
+
+function asInterval(value: unknown, open: boolean): [number, number] | undefined {
+  const list = listOf(value) ?? [];
   const [low, high] = list as number[];
-  if (list.length !== 2 || !list.every(Number.isFinite) || low > high || (open && low === high)) {
-    throw fields.error(name, open ? '[low, high], low below high' : '[low, high]');
+  if (list.length !== 2 || !list.every(Number.isFinite) || low > high || (open && low === high)) return undefined;
+  return [low, high];
+}
+
+function checkChannels(input: Fields, channels: number, [low, high]: [number, number]): void {
+  const ranges = input.list('channel_ranges').map((value) => asInterval(value, true));
+  const fits = ranges.every((range) => range !== undefined && range[0] >= low && range[1] <= high);
+  if (ranges.length !== channels || !fits) {
+    throw input.error('channel_ranges', `${channels} times [low, high] within [${low}, ${high}]`);
   }
 }
 
@@ -37,7 +50,9 @@ export function checkInputSpec(input: Fields): void {
   const shape = input.list('shape');
   const sizes = shape.length === 3 && shape.every((n) => Number.isSafeInteger(n) && (n as number) > 0);
   if (!sizes) throw input.error('shape', '[height, width, channels]');
-  interval(input, 'range', true);
+  const range = interval(input, 'range', true);
+  if (input.get('channel_ranges') !== undefined) checkChannels(input, shape[2] as number, range);
+  if (input.get('channel_order') !== undefined) input.choice('channel_order', ['bgr']);
   input.choice('resize', ['fill', 'cover', 'contain']);
 }
 
@@ -110,10 +125,18 @@ export function checkPrecisions(manifest: Fields): void {
   each(manifest, 'precisions', (table, key) => {
     keyed(table, key);
     const row = table.fields(key);
-    row.number('accuracy', { min: 0, max: 1 });
     for (const count of ['images', 'memory_bytes', 'macs']) row.integer(count, { min: 0 });
+    // Without images there is no accuracy; with images there is one.
+    const unknown = row.get('images') === 0 && row.get('accuracy') === undefined;
+    if (!unknown) row.number('accuracy', { min: 0, max: 1 });
     row.number('energy_uj', { min: 0 });
   });
+}
+
+export function checkImport(record: Fields): void {
+  if (record.get('generated_by') !== undefined) record.string('generated_by');
+  record.choice('ranges', ['data-free', 'calibration']);
+  record.integer('calibration_images', { min: 0 });
 }
 
 export function checkTraining(training: Fields): void {

@@ -2,6 +2,7 @@ import { ServiceError } from '../errors.js';
 import { Fields } from './fields.js';
 import {
   checkBiasCorrections,
+  checkImport,
   checkInputSpec,
   checkLabels,
   checkPrecisions,
@@ -43,6 +44,7 @@ export function parseManifest(text: string): Manifest {
   checkQuantizer(manifest.fields('quantizer'));
   matching(manifest, 'default_precision', PRECISION_KEY, 'a precision WxA such as 4x8');
   checkPrecisions(manifest);
+  if (manifest.get('imported') !== undefined) checkImport(manifest.fields('imported'));
   if (manifest.get('training') !== undefined) checkTraining(manifest.fields('training'));
   return { ...(value as Manifest), training: (value as Manifest).training ?? null };
 }
@@ -65,6 +67,8 @@ export interface Manifest {
   default_precision: string;
   /** By precision key (`4x8`). */
   precisions: Record<string, PrecisionRecord>;
+  /** How it was imported; absent for a version that was trained here. */
+  imported?: ImportRecord;
   /** How the weights came about; null for an imported model. */
   training: TrainingRecord | null;
 }
@@ -75,6 +79,10 @@ export interface InputSpec {
   shape: [number, number, number];
   /** What pixel values 0 and 255 become: x = low + p/255·(high − low). Numbers in a request are in this range. */
   range: [number, number];
+  /** What 0 and 255 become channel by channel, where channels differ; `range` holds them all. */
+  channel_ranges?: [number, number][];
+  /** Where the model takes the channels of an image in another order than RGB. */
+  channel_order?: 'bgr';
   /** How an image of another size is fitted: stretched, or cropped to cover, or letter-boxed in black. */
   resize: 'fill' | 'cover' | 'contain';
 }
@@ -125,8 +133,8 @@ export interface BiasCorrectionIndex {
 
 /** One row of the precision table. */
 export interface PrecisionRecord {
-  /** Share of the held-out test set that was classified rightly, 0..1. */
-  accuracy: number;
+  /** Share of the held-out test set that was classified rightly, 0..1; null where there was none (an imported model). */
+  accuracy: number | null;
   /** Images that `accuracy` was measured on. */
   images: number;
   /** Bytes resident for a variant of this precision. */
@@ -134,6 +142,19 @@ export interface PrecisionRecord {
   macs: number;
   /** By the energy table of the machine that made the version. */
   energy_uj: number;
+}
+
+/** A row that was measured. */
+export interface MeasuredRecord extends PrecisionRecord {
+  accuracy: number;
+}
+
+export interface ImportRecord {
+  /** As the document says: `keras v2.9.0`, `TensorFlow.js tfjs-layers v4.22.0` … */
+  generated_by: string | null;
+  /** What the activation ranges come from: weights and batch norms alone, or images. */
+  ranges: 'data-free' | 'calibration';
+  calibration_images: number;
 }
 
 export interface TrainingRecord {

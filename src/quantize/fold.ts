@@ -13,7 +13,8 @@ export interface LinearWeights {
   bias: Float32Array;
 }
 
-function tensor(weights: Weights, name: string): FloatTensor {
+/** @throws ServiceError bad_model where there is none of that name */
+export function tensor(weights: Weights, name: string): FloatTensor {
   const found = weights.get(name);
   if (!found) throw new ServiceError('bad_model', `weights: expected a tensor named ${name}, found none`);
   return found;

@@ -66,6 +66,25 @@ export function geometryOf(op: FusedOp, graph: FusedGraph): Geometry {
   return { window, rows: outChannels, columns, macs: outHeight * outWidth * outChannels * columns };
 }
 
+/** Share of a window's positions, over all places that it takes, that lie within the image and not in its padding. */
+export function validShare(window: Window, [height, width]: number[], [outHeight, outWidth]: number[]): number {
+  const { kernelHeight, kernelWidth, strideHeight, strideWidth, dilationHeight, dilationWidth } = window;
+  const along = (size: number, out: number, kernel: number, stride: number, dilation: number, before: number) => {
+    let valid = 0;
+    for (let o = 0; o < out; o++) {
+      for (let k = 0; k < kernel; k++) {
+        const at = o * stride - before + k * dilation;
+        if (at >= 0 && at < size) valid++;
+      }
+    }
+    return valid / (out * kernel);
+  };
+  return (
+    along(height, outHeight, kernelHeight, strideHeight, dilationHeight, window.padTop) *
+    along(width, outWidth, kernelWidth, strideWidth, dilationWidth, window.padLeft)
+  );
+}
+
 /** [height, width, channels] of a tensor of the graph. */
 export function dims(graph: FusedGraph, name: string): [number, number, number] {
   const tensor = graph.tensors.get(name);

@@ -26,7 +26,7 @@ export function codesParameters(low: number, high: number, bits: number): CodesP
   return { bits, scale, zeroPoint: clamp(roundHalfEven(-bottom / scale), 0, levels) };
 }
 
-/** Counts of a tensor's values in equal bins of [min, max]; exact zeros are left out, for zero is always a code. */
+/** Counts (or shares) of a tensor's values in equal bins of [min, max]; exact zeros are left out, for zero is always a code. */
 export class Histogram {
   readonly counts = new Float64Array(BINS);
   readonly min: number;
@@ -44,6 +44,28 @@ export class Histogram {
       if (v === 0) continue;
       this.counts[clamp(Math.floor((v - this.min) * scale), 0, BINS - 1)]++;
     }
+  }
+
+  /** Adds a share of a distribution that lies on one value. */
+  addAt(value: number, share: number): void {
+    if (this.max > this.min) this.counts[this.#bin(value)] += share;
+  }
+
+  /** Adds what a distribution has between two values. @param cumulative its share below a value */
+  addBetween(from: number, to: number, cumulative: (value: number) => number): void {
+    if (!(to > from)) return;
+    const width = (this.max - this.min) / BINS;
+    const last = this.#bin(to);
+    let below = cumulative(from);
+    for (let bin = this.#bin(from); bin <= last; bin++) {
+      const here = cumulative(bin === last ? to : this.min + (bin + 1) * width);
+      this.counts[bin] += here - below;
+      below = here;
+    }
+  }
+
+  #bin(value: number): number {
+    return clamp(Math.floor(((value - this.min) * BINS) / (this.max - this.min)), 0, BINS - 1);
   }
 
   /** Σ count·(centre − quantised centre)² */

@@ -5,8 +5,8 @@ import type { Budget } from './request.js';
 /** What one precision of a version's table costs for this request, and gives. */
 export interface PrecisionCost {
   precision: Precision;
-  /** Expected, 0..1. */
-  accuracy: number;
+  /** Expected, 0..1; null where it was never measured. */
+  accuracy: number | null;
   /** Of the whole request. */
   energyUj: number;
   memoryBytes: number;
@@ -50,8 +50,10 @@ export function checkBudget(budget: Budget | undefined): Budget | undefined {
 
 /**
  * Among the rows that meet every budget: the highest accuracy, then the least energy, then the least memory, then the
- * first of the table. "At most" and "at least" include the bound.
- * @throws ServiceError no_precision_table (no rows); budget_infeasible, whose extra holds
+ * first of the table. "At most" and "at least" include the bound. Where no accuracy was measured the product of the bits
+ * stands for it: of one set of weights more bits lose less.
+ * @throws ServiceError no_precision_table (no rows); accuracy_unknown (min_accuracy of a version whose accuracy was never
+ *   measured); budget_infeasible, whose extra holds
  *   `cheapest`: the least energy among the rows that get min_accuracy (among all, where none does), and with a latency
  *   budget among those whose latency is known (where any is);
  *   `budgets`: for each budget given: what it is, what any row could meet by itself (`best_possible`), what it has to
@@ -61,6 +63,11 @@ export function checkBudget(budget: Budget | undefined): Budget | undefined {
 export function choosePrecision(rows: readonly PrecisionCost[], budget: Budget): PrecisionCost {
   if (rows.length === 0) {
     throw new ServiceError('no_precision_table', 'the version has no evaluated precision to choose from; name bits');
+  }
+  if (budget.minAccuracy !== undefined && rows.every((row) => row.accuracy === null)) {
+    const detail =
+      'min_accuracy: expected a version whose accuracy was measured, got one that was imported without test images';
+    throw new ServiceError('accuracy_unknown', detail, { field: 'min_accuracy' });
   }
   const limits = LIMITS.filter((limit) => budget[limit.key] !== undefined);
   const meets = (row: PrecisionCost, limit: Limit) => {
@@ -82,7 +89,12 @@ export function choosePrecision(rows: readonly PrecisionCost[], budget: Budget):
 
 /** Negative where a is to be preferred. */
 function compare(a: PrecisionCost, b: PrecisionCost): number {
-  return b.accuracy - a.accuracy || compareCost(a, b);
+  return gain(b) - gain(a) || compareCost(a, b);
+}
+
+/** Measured accuracy; without one, below every measured one and growing with the bits. */
+function gain({ accuracy, precision }: PrecisionCost): number {
+  return accuracy ?? precision.weightBits * precision.activationBits - 32 * 32 - 1;
 }
 
 function compareCost(a: PrecisionCost, b: PrecisionCost): number {

@@ -7,8 +7,8 @@ import { type Precision, parsePrecision, precisionKey } from '../quantize/precis
 /** One precision of a version's table with the energy table in force here. */
 export interface TableRow {
   precision: Precision;
-  /** Held-out, 0..1. */
-  accuracy: number;
+  /** Held-out, 0..1; null where it was never measured. */
+  accuracy: number | null;
   /** Of one inference. */
   energyUj: number;
   memoryBytes: number;

@@ -1,6 +1,7 @@
 import { endianness } from 'node:os';
 import { ServiceError } from '../errors.js';
 import { decodeImage } from '../image.js';
+import { fillPixels } from '../model/input-spec.js';
 import type { InputSpec } from '../model/manifest.js';
 import { fillNumbers, kindOf } from './instances.js';
 import type { PredictBody } from './request.js';
@@ -166,13 +167,6 @@ function checkFloats(input: Float32Array, spec: InputSpec, size: number): void {
     const detail = `body: number ${i} (of instance ${at.instance}) is ${x}, expected ${expected}`;
     throw new ServiceError('out_of_range', detail, { ...at, expected: spec.range, actual: x });
   }
-}
-
-/** x = low + p/255·(high − low) for every pixel value p. */
-function fillPixels(pixels: Uint8Array, spec: InputSpec, target: Float32Array, offset: number): void {
-  const [low, high] = spec.range;
-  const values = Float32Array.from({ length: 256 }, (_, p) => low + (p / 255) * (high - low));
-  for (let i = 0; i < pixels.length; i++) target[offset + i] = values[pixels[i]];
 }
 
 function checkBatch(batch: number, limits: InputLimits, field: string): void {

@@ -1,4 +1,4 @@
-import type { Manifest } from '../model/manifest.js';
+import type { Manifest, MeasuredRecord } from '../model/manifest.js';
 import type { EnergyTable } from '../quantize/energy.js';
 import { chooseDefault } from './choice.js';
 import type { Dataset } from './datasets/dataset.js';
@@ -16,7 +16,8 @@ export interface AppraisalOptions {
 }
 
 /** What a version needs beside weights and ranges. */
-export interface Appraisal extends Pick<Manifest, 'precisions' | 'default_precision'> {
+export interface Appraisal extends Pick<Manifest, 'default_precision'> {
+  precisions: Record<string, MeasuredRecord>;
   /** The version with its quantiser. */
   candidate: Candidate;
 }

@@ -1,4 +1,4 @@
-import type { PrecisionRecord } from '../model/manifest.js';
+import type { MeasuredRecord } from '../model/manifest.js';
 import { type Precision, precisionKey, STANDARD_PRECISIONS } from '../quantize/precision.js';
 
 /** What a request that names no precision may lose against float: half a point. */
@@ -14,7 +14,7 @@ export const DEFAULT_CANDIDATES: readonly Precision[] = STANDARD_PRECISIONS.filt
  * that of every wider one, on images held out of train is within half a point of float; 32×32 where none is.
  * @param measured by precision key, for {@link DEFAULT_CANDIDATES}
  */
-export function chooseDefault(measured: Record<string, Pick<PrecisionRecord, 'accuracy'>>): string {
+export function chooseDefault(measured: Record<string, Pick<MeasuredRecord, 'accuracy'>>): string {
   const floor = measured['32x32'].accuracy - TOLERATED_LOSS;
   let chosen = '32x32';
   const narrowing = DEFAULT_CANDIDATES.filter((p) => p.weightBits <= 8).sort((a, b) => b.weightBits - a.weightBits);

@@ -1,5 +1,5 @@
 /** What a version is worth at each precision, measured by the engine that serves it. */
-import type { PrecisionRecord } from '../model/manifest.js';
+import type { MeasuredRecord } from '../model/manifest.js';
 import { planBytes } from '../quantize/build.js';
 import { type EnergyTable, energyUj } from '../quantize/energy.js';
 import { type Precision, precisionKey, STANDARD_PRECISIONS } from '../quantize/precision.js';
@@ -34,10 +34,10 @@ export async function evaluateVersion(
   version: Candidate,
   split: Split,
   options: EvaluationOptions,
-): Promise<Record<string, PrecisionRecord>> {
+): Promise<Record<string, MeasuredRecord>> {
   const { energyTable, precisions = STANDARD_PRECISIONS, limit = Number.POSITIVE_INFINITY } = options;
   const images = Math.min(split.size, limit);
-  const records: Record<string, PrecisionRecord> = {};
+  const records: Record<string, MeasuredRecord> = {};
   const runners = await Runners.open(options.threads);
   try {
     const batches = new ImageBatches(split, 0, images, BATCH);

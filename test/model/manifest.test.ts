@@ -35,6 +35,19 @@ test('a manifest is read as it was written, with fields of later versions', () =
   assert.equal(parseManifest(JSON.stringify(imported)).training, null);
 });
 
+test('a version without test images says that its accuracy is not known, and channels may differ', () => {
+  const manifest = whole();
+  manifest.precisions['8x8'] = { ...manifest.precisions['8x8'], accuracy: null, images: 0 };
+  manifest.input = {
+    shape: [2, 2, 1],
+    range: [-3, 2],
+    channel_ranges: [[-2, 2]],
+    channel_order: 'bgr',
+    resize: 'fill',
+  };
+  assert.deepEqual(parseManifest(JSON.stringify(manifest)), manifest);
+});
+
 /** [path to the field, value, what the message says] */
 const BAD: [string[], unknown, RegExp][] = [
   [['format'], 'bitdial/2', /format: expected one of bitdial\/1, got "bitdial\/2"/],
@@ -47,6 +60,10 @@ const BAD: [string[], unknown, RegExp][] = [
   [['input', 'range'], [1, 1], /input: range: expected \[low, high\], low below high, got \[1, 1\]/],
   [['input', 'range'], [0, '1'], /input: range/],
   [['input', 'resize'], 'zoom', /resize: expected one of fill, cover, contain, got "zoom"/],
+  [['input', 'channel_ranges'], [], /channel_ranges: expected 1 times \[low, high\] within \[0, 1\]/],
+  [['input', 'channel_ranges'], [[0, 2]], /channel_ranges/],
+  [['input', 'channel_ranges'], [[1, 0]], /channel_ranges/],
+  [['input', 'channel_order'], 'rgb', /channel_order: expected one of bgr/],
   [['labels'], [], /labels/],
   [['labels'], ['a', 1], /labels/],
   [['ranges', 'in', 'max'], -1, /ranges: in: max: expected a number from 0/],
@@ -58,6 +75,7 @@ const BAD: [string[], unknown, RegExp][] = [
   [['quantizer', 'minimum_bits', 'conv'], { weights: 8 }, /conv: activations: expected a whole number from 2 to 32/],
   [['default_precision'], '1x1', /default_precision/],
   [['precisions', '8x8', 'accuracy'], 1.1, /accuracy: expected a number from 0 to 1, got 1.1/],
+  [['precisions', '8x8', 'accuracy'], null, /accuracy: expected a number from 0 to 1, got nothing/],
   [['precisions', '8x8', 'macs'], 1.5, /macs: expected a whole number/],
   [['precisions', '8x9'], {}, /8x9: expected a key WxA/],
   [['precisions'], [], /precisions: expected an object/],

@@ -122,18 +122,34 @@ test('budgets that are not numbers in range are refused by name', () => {
   assert.ok(checkBudget({ maxEnergyUj: 0 }), 'zero is a budget');
 });
 
+test('without measured accuracies more bits are better, and a least accuracy is refused with the reason', () => {
+  const unknown = TABLE.map((known) => ({ ...known, accuracy: null }));
+  assert.equal(chosen({ maxEnergyUj: 100 }, unknown), 32);
+  assert.equal(chosen({ maxEnergyUj: 7.999 }, unknown), 4);
+  assert.equal(chosen({ maxMemoryKib: 15 }, unknown), 3);
+  const refused = { code: 'accuracy_unknown', message: /min_accuracy.*imported without test images/ };
+  assert.throws(() => choosePrecision(unknown, { minAccuracy: 0 }), refused);
+  assert.throws(() => choosePrecision(unknown, { minAccuracy: 0.5, maxEnergyUj: 1 }), refused);
+  assert.equal(infeasible({ maxEnergyUj: 0.5 }, unknown).extra.cheapest !== undefined, true);
+  const mixed = [...unknown.slice(0, 1), TABLE[4]];
+  assert.equal(chosen({ maxEnergyUj: 100 }, mixed), 2, 'what was measured goes before what was not');
+  assert.equal(chosen({ minAccuracy: 0.5 }, mixed), 2);
+});
+
 test('random tables: the choice is that of a brute-force search, and a refusal says what would be enough', () => {
   const random = new Random(7);
   const few = (values: number) => random.integer(0, values) / values; // so that ties are common
   let [met, refusals] = [0, 0];
   for (let round = 0; round < 3000; round++) {
-    const rows: PrecisionCost[] = STANDARD_PRECISIONS.slice(0, random.integer(1, 14)).map((precision) => ({
-      precision,
-      accuracy: few(4),
-      energyUj: few(5),
-      memoryBytes: few(5) * 10240,
-      latencyMs: random.chance(0.1) ? null : few(6),
-    }));
+    const rows: (PrecisionCost & { accuracy: number })[] = STANDARD_PRECISIONS.slice(0, random.integer(1, 14)).map(
+      (precision) => ({
+        precision,
+        accuracy: few(4),
+        energyUj: few(5),
+        memoryBytes: few(5) * 10240,
+        latencyMs: random.chance(0.1) ? null : few(6),
+      }),
+    );
     const budget: Budget = {};
     if (random.chance(0.5)) budget.maxEnergyUj = few(9);
     if (random.chance(0.5)) budget.maxMemoryKib = few(9) * 10;

@@ -53,6 +53,37 @@ test('the order of a batch of images is kept', async () => {
   );
 });
 
+test('channels of ranges of their own, and in the order that the model takes', async () => {
+  const spec: InputSpec = {
+    shape: [1, 2, 3],
+    range: [-3, 5],
+    channel_ranges: [
+      [0, 1],
+      [-3, 0],
+      [0, 5],
+    ],
+    resize: 'fill',
+  };
+  const colours = Uint8Array.of(255, 0, 51, 0, 255, 102);
+  const rgb = [1, -3, 1, 0, 0, 2];
+  // As the model counts them: blue is its first channel, with the first range.
+  const bgr = [0.2, -3, 5, 0.4, 0, 0];
+  const file = await sharp(colours, { raw: { width: 2, height: 1, channels: 3 } })
+    .png()
+    .toBuffer();
+  for (const [order, want] of [
+    [undefined, rgb],
+    ['bgr', bgr],
+  ] as const) {
+    const ordered = order === undefined ? spec : { ...spec, channel_order: order };
+    for (const body of [raw('uint8', colours), { kind: 'image', bytes: file } as const]) {
+      assert.deepEqual([...(await read(body, ordered)).input], want.map(Math.fround));
+    }
+    // Numbers are the model's own: neither moved nor scaled.
+    assert.deepEqual([...(await read(raw('float32', floatBytes(...rgb)), ordered)).input], rgb.map(Math.fround));
+  }
+});
+
 test('an image body is one instance, in the range of the model', async () => {
   const one = await read({ kind: 'image', bytes: png });
   assert.equal(one.batch, 1);

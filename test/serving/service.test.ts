@@ -111,7 +111,7 @@ test('what the budget binds holds for the answer, whatever table of energy is in
         assert.ok(answer.cost.energy_uj <= exact, `${answer.cost.energy_uj} of ${exact}`);
         const accuracies = Object.entries(version.manifest.precisions)
           .filter(([k]) => energy(version, parsePrecision(k), energyTable) * instances <= exact)
-          .map(([, record]) => record.accuracy);
+          .map(([, record]) => record.accuracy as number);
         assert.equal(answer.cost.expected_accuracy, Math.max(...accuracies));
       }
     }

@@ -27,10 +27,10 @@ export const modelListResponses = {
 export const ModelQuery = strictObject({ version: Type.Optional(VersionNumber('Default: the current version')) });
 export type ModelQuery = Static<typeof ModelQuery>;
 
-const PrecisionRow = Type.Object({
+export const PrecisionRow = Type.Object({
   bits: Type.Integer(),
   activation_bits: Type.Integer(),
-  accuracy: Type.Number({ description: 'On the held-out test set, 0..1' }),
+  accuracy: nullable(Type.Number({ description: 'On the held-out test set, 0..1; null where there was none' })),
   images: Type.Integer({ description: 'That the accuracy was measured on' }),
   energy_uj: Type.Number({ description: 'One inference, by the energy table of the machine that made the version' }),
   memory_bytes: Type.Integer({ description: 'Resident bytes of the variant' }),

@@ -139,6 +139,9 @@ export const predictResponses = {
     new ServiceError('budget_infeasible', 'budget: expected at least 0.7 microjoules, got 0.1', {
       cheapest: { bits: 2, activation_bits: 2, energy_uj: 0.7 },
     }),
+    new ServiceError('accuracy_unknown', 'min_accuracy: expected a version whose accuracy was measured, got another', {
+      field: 'min_accuracy',
+    }),
     new ServiceError('no_precision_table', 'budget: expected a version with a precision table, got one without'),
     new ServiceError('variant_too_large', 'variant: expected at most 1048576 bytes, got 2000000'),
     new ServiceError('overloaded', 'expected at most 256 predictions at once, got more', { retry_after_s: 1 }),
