@@ -14,6 +14,7 @@ import { queryBeforeBody, validatorCompiler } from './http/plugins/validation.js
 import { adminModelRoutes } from './http/routes/admin-models.js';
 import { datasetRoutes } from './http/routes/datasets.js';
 import { healthRoutes } from './http/routes/health.js';
+import { importRoutes } from './http/routes/imports.js';
 import { jobEventRoutes } from './http/routes/job-events.js';
 import { jobRoutes } from './http/routes/jobs.js';
 import { modelRoutes } from './http/routes/models.js';
@@ -25,7 +26,7 @@ import type { App } from './http/types.js';
 
 /** Builds the service over its parts and makes it ready to listen. The caller closes the parts, after the app. */
 export async function buildApp(parts: Parts): Promise<App> {
-  const { config, service, store, queue, datasets, adminToken, heartbeatMs } = parts;
+  const { config, service, store, queue, datasets, importer, adminToken, heartbeatMs } = parts;
   const readiness = parts.readiness ?? new Readiness();
   const metrics = parts.metrics ?? new Metrics();
   const app = createServer(config.maxBodyBytes, parts.logger ?? createLogger(config.logLevel), metrics);
@@ -60,6 +61,7 @@ export async function buildApp(parts: Parts): Promise<App> {
     jobRoutes(scope, { queue, known: parts.known });
     jobEventRoutes(scope, { queue, heartbeatMs });
     adminModelRoutes(scope, { service, store });
+    importRoutes(scope, { importer });
     datasetRoutes(scope, { datasets });
   }
 }

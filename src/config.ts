@@ -65,6 +65,13 @@ export const SETTINGS = {
     min: 1,
     meaning: 'Pixels of an image file at most, before it is resized',
   },
+  maxModelBytes: {
+    env: 'MAX_MODEL_BYTES',
+    kind: 'bytes',
+    default: '2147483648',
+    min: 1,
+    meaning: 'Bytes of the files of an uploaded model at most, unpacked',
+  },
   maxDatasetBytes: {
     env: 'MAX_DATASET_BYTES',
     kind: 'bytes',

@@ -10,6 +10,7 @@ import { createEngine, type EngineChoice } from './engine/select.js';
 import { createLogger } from './http/plugins/logging.js';
 import { Metrics } from './http/plugins/metrics.js';
 import { Readiness } from './http/plugins/readiness.js';
+import { Importer } from './importing/importer.js';
 import { EmbeddedQueue } from './jobs/embedded.js';
 import type { Job } from './jobs/job.js';
 import { ModelStore } from './model/store.js';
@@ -61,6 +62,15 @@ async function start(config: Config): Promise<void> {
     usedBy: async (name) => jobUsing(await queue.list(), name),
   });
 
+  const importer = new Importer({
+    modelsDir,
+    dataDir,
+    store,
+    energyTable,
+    maxImagePixels,
+    maxModelBytes: config.maxModelBytes,
+  });
+
   const adminToken = config.adminToken || randomBytes(24).toString('base64url');
   const known = async () => ({
     models: (await store.models()).map(({ name }) => name),
@@ -68,13 +78,27 @@ async function start(config: Config): Promise<void> {
     datasets: await datasets.names(),
   });
   const version = projectVersion();
-  const parts = { config, service, store, queue, datasets, adminToken, known, metrics, readiness, logger, version };
+  const parts = {
+    config,
+    service,
+    store,
+    queue,
+    datasets,
+    importer,
+    adminToken,
+    known,
+    metrics,
+    readiness,
+    logger,
+    version,
+  };
   const app = await buildApp({ ...parts, engineName: engine.name });
 
   onStop(config.drainMs, readiness, logger, {
     stopListening: () => app.close(),
     cutConnections: () => app.server.closeAllConnections(),
     closeParts: async () => {
+      importer.close();
       await queue.close();
       await service.close();
       await engine.close();

@@ -21,6 +21,7 @@ async function openapiDocument(): Promise<string> {
     store: nothing,
     queue: nothing,
     datasets: nothing,
+    importer: nothing,
     known: async () => ({}),
     engineName: 'none',
     adminToken: 'none',

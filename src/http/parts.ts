@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
+import type { Imported } from '../importing/importer.js';
+import type { ImportRequest } from '../importing/request.js';
 import type { JobQueue } from '../jobs/job.js';
 import type { Known } from '../jobs/validation.js';
 import type { Version } from '../model/store.js';
@@ -24,6 +26,12 @@ export interface DatasetCatalog {
   remove(name: string): Promise<void>;
 }
 
+/** What the routes need of imports. */
+export interface ModelImporter {
+  fromFolder(path: string, calibration: string | null, request: ImportRequest): Promise<Imported>;
+  fromArchive(archive: Readable, calibration: string | null, request: ImportRequest): Promise<Imported>;
+}
+
 /** What the app is built over. It owns none of these. */
 export interface Parts {
   config: Config;
@@ -31,6 +39,7 @@ export interface Parts {
   store: ModelCatalog;
   queue: JobQueue;
   datasets: DatasetCatalog;
+  importer: ModelImporter;
   /** As `/health/ready` names it. */
   engineName: string;
   adminToken: string;

@@ -1,7 +1,7 @@
-import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ServiceError } from '../errors.js';
 import { ModelStore } from '../model/store.js';
+import { giveWay } from '../priority.js';
 import { TrainingCancelled, type TrainingProgress } from '../training/request.js';
 import { startingPoint } from '../training/starting-point.js';
 import { train } from '../training/trainer.js';
@@ -10,9 +10,6 @@ import { markedWithJob, resultOf } from './publication.js';
 import { STOP, type WorkerInput, type WorkerMessage } from './worker-protocol.js';
 
 /** The thread of one training job: trains, publishes, says how it went. */
-
-/** Added to the thread's niceness: about a tenth of a core's share where predictions want it, a whole core where not. */
-const NICENESS = 10;
 
 const { id, request, modelsDir, dataDir, training, checkpoint, stop } = workerData as WorkerInput;
 say(await work());
@@ -51,14 +48,4 @@ async function work(): Promise<WorkerMessage> {
 
 function say(message: WorkerMessage): void {
   parentPort?.postMessage(message);
-}
-
-/** On Linux niceness belongs to the thread, and to the threads that it begins; elsewhere it would slow the service. */
-function giveWay(): void {
-  if (process.platform !== 'linux') return;
-  try {
-    setPriority(0, NICENESS);
-  } catch {
-    // Not allowed here: it trains at the service's own priority, then.
-  }
 }

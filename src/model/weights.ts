@@ -142,7 +142,7 @@ function checkFinite(name: string, data: Float32Array): void {
 }
 
 /** A file of the folder; a link that leads out of the folder is no file of it. */
-async function readNamed(folder: string, path: string): Promise<Buffer> {
+export async function readNamed(folder: string, path: string): Promise<Buffer> {
   try {
     const [root, file] = await Promise.all([realpath(folder), realpath(join(folder, path))]);
     if (!file.startsWith(root + sep)) throw badModel(path, 'a file in the folder of model.json', path);

@@ -10,7 +10,7 @@ import { Readiness } from '../../src/http/plugins/readiness.js';
 import type { App } from '../../src/http/types.js';
 import { HOROWITZ_45NM } from '../../src/quantize/energy.js';
 import { createPredictionService } from '../../src/serving/service.js';
-import { FakeDatasets, FakeQueue, FakeService, FakeStore } from './fakes.js';
+import { FakeDatasets, FakeImporter, FakeQueue, FakeService, FakeStore } from './fakes.js';
 import { InlineEngine, tinySource } from './tiny.js';
 
 export const TOKEN = 'test-token-0123456789';
@@ -35,7 +35,7 @@ export function testConfig(config: Partial<Config> = {}): Config {
 /** An app over fakes; it closes with the test. */
 export async function testApp(t: TestContext, changes: Changes = {}): Promise<TestApp> {
   const service = new FakeService();
-  return { ...(await build(t, { ...changes, service })), service };
+  return { ...(await build(t, { service, ...changes })), service };
 }
 
 /** The same with the real prediction service, on the tiny net. */
@@ -59,6 +59,7 @@ async function build(t: TestContext, changes: Changes & Pick<Parts, 'service'>):
   const store = (changes.store as FakeStore | undefined) ?? new FakeStore();
   const queue = (changes.queue as FakeQueue | undefined) ?? new FakeQueue();
   const datasets = changes.datasets ?? new FakeDatasets();
+  const importer = changes.importer ?? new FakeImporter();
   const readiness = changes.readiness ?? new Readiness();
   const metrics = changes.metrics ?? new Metrics();
   const app = await buildApp({
@@ -72,6 +73,7 @@ async function build(t: TestContext, changes: Changes & Pick<Parts, 'service'>):
     store,
     queue,
     datasets,
+    importer,
     readiness,
     metrics,
   });

@@ -9,6 +9,7 @@ const ROUTES = [
   ['get', '/admin/jobs/x'],
   ['get', '/admin/jobs/x/events'],
   ['delete', '/admin/jobs/x'],
+  ['post', '/admin/models'],
   ['post', '/admin/models/tiny/current'],
   ['delete', '/admin/models/tiny/variants'],
   ['get', '/admin/datasets'],

@@ -10,10 +10,11 @@ import type { Response } from 'supertest';
 import { assertProblem } from './answers.js';
 import { servingApp, type TestApp } from './app.js';
 import { BODIES } from './bad-bodies.js';
+import { IMPORTS } from './bad-imports.js';
 import { type Line, query, RAW } from './bad-lines.js';
 import { QUERIES, ROUTES } from './bad-queries.js';
 
-const LINES = [...BODIES, ...QUERIES, ...ROUTES];
+const LINES = [...BODIES, ...QUERIES, ...ROUTES, ...IMPORTS];
 
 describe('bad input', () => {
   let app: TestApp<unknown>;

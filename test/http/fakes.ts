@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { ServiceError } from '../../src/errors.js';
-import type { DatasetCatalog, ModelCatalog } from '../../src/http/parts.js';
+import type { DatasetCatalog, ModelCatalog, ModelImporter } from '../../src/http/parts.js';
+import type { ImportRequest } from '../../src/importing/request.js';
 import type { Job, JobEvent, JobQueue, JobState } from '../../src/jobs/job.js';
 import type { Version } from '../../src/model/store.js';
 import type { PredictAnswer, PredictionService, PredictRequest, ResidentVariant } from '../../src/serving/request.js';
@@ -83,6 +84,22 @@ export class FakeDatasets implements DatasetCatalog {
   }
   async remove(name: string) {
     if (name !== 'pets') throw new ServiceError('dataset_not_found', `no data set ${JSON.stringify(name)}`);
+  }
+}
+
+/** Imports one thing, whatever it is told; archives are read to their end. */
+export class FakeImporter implements ModelImporter {
+  readonly requests: [path: string | null, calibration: string | null, ImportRequest][] = [];
+
+  async fromFolder(path: string, calibration: string | null, request: ImportRequest) {
+    this.requests.push([path, calibration, request]);
+    return { version: tinyVersion, summary: { layers: { dense: 1 }, parameters: 51 } };
+  }
+  async fromArchive(archive: Readable, calibration: string | null, request: ImportRequest) {
+    let bytes = 0;
+    for await (const chunk of archive) bytes += chunk.length;
+    if (bytes === 0) throw new ServiceError('bad_archive', 'archive: expected one, got nothing');
+    return this.fromFolder(null as never, calibration, request);
   }
 }
 

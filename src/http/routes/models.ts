@@ -70,7 +70,7 @@ export function modelRoutes(app: App, { service, store, defaultModel }: Options)
 }
 
 /** Widest weights first, then widest activations. */
-function precisionTable({ precisions, quantizer }: Pick<Manifest, 'precisions' | 'quantizer'>) {
+export function precisionTable({ precisions, quantizer }: Pick<Manifest, 'precisions' | 'quantizer'>) {
   const rows = Object.entries(precisions).map(([key, record]) => {
     const precision = parsePrecision(key);
     const {
