@@ -10,11 +10,13 @@ export function imageChannel({ shape, channel_order }: Pick<InputSpec, 'shape' |
   return channel_order === 'bgr' ? shape[2] - 1 - channel : channel;
 }
 
+export type PixelFiller = (pixels: Uint8Array, target: Float32Array, offset: number) => void;
+
 /**
  * Turns 8-bit pixels, HWC with the channels of an image file, into what the model takes:
  * x = low + p/255·(high − low), channel by channel.
  */
-export function fillPixels(pixels: Uint8Array, spec: InputSpec, target: Float32Array, offset: number): void {
+export function pixelFiller(spec: Omit<InputSpec, 'resize'>): PixelFiller {
   const channels = spec.shape[2];
   const alike = spec.channel_ranges === undefined && spec.channel_order === undefined;
   const tables = Array.from({ length: alike ? 1 : channels }, (_, c) => {
@@ -22,11 +24,20 @@ export function fillPixels(pixels: Uint8Array, spec: InputSpec, target: Float32A
     return Float32Array.from({ length: 256 }, (_, p) => low + (p / 255) * (high - low));
   });
   if (alike) {
-    for (let i = 0; i < pixels.length; i++) target[offset + i] = tables[0][pixels[i]];
-    return;
+    const [table] = tables;
+    return (pixels, target, offset) => {
+      for (let i = 0; i < pixels.length; i++) target[offset + i] = table[pixels[i]];
+    };
   }
-  for (let c = 0; c < channels; c++) {
-    const from = imageChannel(spec, c);
-    for (let i = 0; i < pixels.length; i += channels) target[offset + i + c] = tables[c][pixels[i + from]];
-  }
+  const from = tables.map((_, c) => imageChannel(spec, c));
+  return (pixels, target, offset) => {
+    for (const [c, table] of tables.entries()) {
+      for (let i = 0; i < pixels.length; i += channels) target[offset + i + c] = table[pixels[i + from[c]]];
+    }
+  };
+}
+
+/** {@link pixelFiller} for the images of one request. */
+export function fillPixels(pixels: Uint8Array, spec: InputSpec, target: Float32Array, offset: number): void {
+  pixelFiller(spec)(pixels, target, offset);
 }

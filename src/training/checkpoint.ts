@@ -162,9 +162,18 @@ export function trainingKey(
   const weights = [...start].map(([weight, { shape, data }]) => {
     return [weight, shape, sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))];
   });
-  const { name, inputShape, inputRange, labels, augmentation, lossWeights, train, validation } = dataset;
+  const { name, inputShape, inputRange, channelRanges, labels, augmentation, lossWeights, train, validation } = dataset;
   const used = { augmentation, lossWeights: lossWeights ? [...lossWeights] : null };
-  const data = { name, inputShape, inputRange, labels, ...used, train: train.size, validation: validation.size };
+  const data = {
+    name,
+    inputShape,
+    inputRange,
+    channelRanges,
+    labels,
+    ...used,
+    train: train.size,
+    validation: validation.size,
+  };
   return hashOf({ recipe, graph, weights, data, backend });
 }
 

@@ -7,11 +7,14 @@ import { before, type TestContext, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { ServiceError } from '../../src/errors.js';
 import { parseTrainRequest } from '../../src/jobs/validation.js';
+import type { InputSpec } from '../../src/model/manifest.js';
 import { loadBackend } from '../../src/tensorflow/backend.js';
 import { lenet } from '../../src/training/architectures/lenet.js';
 import { openData } from '../../src/training/data.js';
+import { augment } from '../../src/training/datasets/augmentation.js';
 import { weightsOfClasses } from '../../src/training/datasets/class-weights.js';
 import { crossEntropy } from '../../src/training/pass.js';
+import { Random as SeededRandom } from '../../src/training/random.js';
 import type { StartingPoint, TrainingProgress } from '../../src/training/request.js';
 import { train } from '../../src/training/trainer.js';
 import { imageFiles, shades, writeAll } from '../support/data-files.js';
@@ -87,6 +90,39 @@ test('a starting point brings its input and the order of its labels, a topology 
   const shade = Math.round(((input[0] + 1) / 2) * 255);
   assert.equal(data.labels[labels[0]], shade < 100 ? 'a' : 'b');
   assert.deepEqual((await opened(t, dir, { architecture: lenet([20, 24, 3], 2) })).inputShape, [20, 24, 3]);
+});
+
+test('images become what an imported net takes: channels of their own ranges, blue first, black where nothing is', async (t) => {
+  const dir = await dataDir(t);
+  const ranges: [number, number][] = [
+    [-100, 155],
+    [-50, 205],
+    [0, 255],
+  ];
+  const input: InputSpec = {
+    shape: [8, 8, 3],
+    range: [-100, 255],
+    channel_ranges: ranges,
+    channel_order: 'bgr',
+    resize: 'fill',
+  };
+  const start = { input, labels: ['a', 'b'] } as Partial<StartingPoint> as StartingPoint;
+  const data = await opened(t, dir, { from: 'current' }, start);
+  assert.deepEqual(data.input, input);
+  const plain = await opened(
+    t,
+    dir,
+    { from: 'current' },
+    { ...start, input: { shape: [8, 8, 3], range: [0, 255], resize: 'fill' } },
+  );
+  const [got, pixels] = [(await data.train.batch([0])).input, (await plain.train.batch([0])).input];
+  for (let i = 0; i < got.length; i += 3) {
+    const [red, green, blue] = pixels.subarray(i, i + 3);
+    assert.deepEqual([...got.subarray(i, i + 3)], [blue - 100, green - 50, red]);
+  }
+  const dark = { input: got.map((_, i) => ranges[i % 3][0]), labels: Int32Array.of(0) };
+  const moved = augment(dark, { ...data, augmentation: { shift: 3, flip: true } }, new SeededRandom(1));
+  assert.deepEqual(moved.input, dark.input, 'what is moved in is as black as what is there');
 });
 
 test('what does not fit is refused by field', async (t) => {

@@ -122,7 +122,11 @@ for (const flip of [false, true])
       close: () => undefined,
     };
     const order = Uint32Array.from({ length: 40 }, (_, i) => i);
-    const split = splitOf(source, new Uint8Array(40), order, { range: [-1, 1] });
+    const split = splitOf(source, new Uint8Array(40), order, {
+      shape: [height, width, 1],
+      range: [-1, 1],
+      resize: 'fill',
+    });
     const dataset: Partial<Dataset> = {
       inputShape: [height, width, 1],
       inputRange: [-1, 1],

@@ -1,13 +1,16 @@
 import type { Random } from '../random.js';
 import type { Augmentation, Dataset, Examples } from './dataset.js';
 
-/** The examples, each moved by whole pixels and mirrored at random; what comes in from outside is the range's low end. */
+/** The examples, each moved by whole pixels and mirrored at random; what comes in from outside is black: the low end of each channel's range. */
 export function augment(examples: Examples, dataset: Dataset, random: Random): Examples {
   const { shift, flip }: Augmentation = dataset.augmentation;
   if (shift === 0 && !flip) return examples;
   const [height, width, channels] = dataset.inputShape;
   const size = height * width * channels;
   const input = new Float32Array(examples.input.length).fill(dataset.inputRange[0]);
+  for (const [c, [low]] of dataset.channelRanges?.entries() ?? []) {
+    for (let i = c; i < input.length; i += channels) input[i] = low;
+  }
   for (let i = 0; i < examples.labels.length; i++) {
     const dy = random.below(2 * shift + 1) - shift;
     const dx = random.below(2 * shift + 1) - shift;

@@ -40,6 +40,8 @@ export interface Dataset {
   inputShape: [number, number, number];
   /** What bytes 0 and 255 become. */
   inputRange: [number, number];
+  /** The same by channel, where channels differ. */
+  channelRanges?: InputSpec['channel_ranges'];
   labels: string[];
   augmentation: Augmentation;
   /** How much an example of each class counts in a training's loss; null or absent: all the same. */

@@ -1,5 +1,6 @@
 /** Images as fixed-size records in files, read one at a time by position, so that memory is a batch's and not the set's. */
 import { closeSync, openSync, readSync } from 'node:fs';
+import { pixelFiller } from '../../model/input-spec.js';
 import type { InputSpec } from '../../model/manifest.js';
 import type { LabelledSplit } from './dataset.js';
 
@@ -97,11 +98,10 @@ export function splitOf(
   source: ImageSource,
   labels: ArrayLike<number>,
   order: Uint32Array,
-  spec: Pick<InputSpec, 'range'>,
+  spec: InputSpec,
 ): LabelledSplit {
   const { size } = source;
-  const [low, high] = spec.range;
-  const values = Float32Array.from({ length: 256 }, (_, byte) => low + (byte / 255) * (high - low));
+  const fill = pixelFiller(spec);
   const bytes = new Uint8Array(size);
   const at = (index: number) => {
     const image = order[index];
@@ -114,11 +114,11 @@ export function splitOf(
     async batch(indices) {
       const input = new Float32Array(indices.length * size);
       const classes = new Int32Array(indices.length);
-      for (let i = 0, to = 0; i < indices.length; i++) {
+      for (let i = 0; i < indices.length; i++) {
         const image = at(indices[i]);
         classes[i] = labels[image];
         source.read(image, bytes);
-        for (let p = 0; p < size; p++) input[to++] = values[bytes[p]];
+        fill(bytes, input, i * size);
       }
       return { input, labels: classes };
     },
