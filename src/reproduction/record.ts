@@ -36,7 +36,9 @@ export interface RunRecord extends Outcome {
   mode: Study['mode'];
   seed: number;
   method: string;
+  /** Of its own. */
   epochs: number;
+  /** Of the base before it; 0 where there is none. */
   base_epochs: number;
   /** At most so many test images; null: all. */
   test_limit: number | null;

@@ -40,13 +40,14 @@ export async function runStudy(
   await verify(study, store);
   const result: StudyResult = { records: [], failures: [] };
 
-  const finish = async (run: Run, base: BaseVersion | null): Promise<RunRecord | undefined> => {
+  const finish = async (run: Run, from: RunRecord | null): Promise<RunRecord | undefined> => {
+    const base = from?.version ?? null;
     let record = await store.find(run, base, study.testLimit);
     const found = record !== undefined;
     if (record === undefined) {
       hooks.onBegin?.(run);
       try {
-        record = recordOf(study, run, base, await execute(run, base), provenance);
+        record = recordOf(study, run, from, await execute(run, base), provenance);
       } catch (error) {
         result.failures.push({ run, error: error as Error });
         hooks.onFailure?.(run, error as Error);
@@ -60,13 +61,12 @@ export async function runStudy(
   };
 
   for (const seed of study.seeds) {
-    let base: BaseVersion | null = null;
+    let base: RunRecord | null = null;
     if (study.mode === 'fine-tuned') {
-      const record = await finish(baseRun(study, seed), null);
-      if (record === undefined) continue;
-      base = record.version;
+      base = (await finish(baseRun(study, seed), null)) ?? null;
+      if (base === null) continue;
     }
-    for (const method of study.methods) await finish(methodRun(study, seed, method, base), base);
+    for (const method of study.methods) await finish(methodRun(study, seed, method, base?.version ?? null), base);
   }
   return result;
 }
@@ -87,11 +87,11 @@ async function verify(study: Study, store: Records): Promise<void> {
 function recordOf(
   study: Study,
   run: Run,
-  base: BaseVersion | null,
+  base: RunRecord | null,
   outcome: Outcome,
   { commit, reproduction, models }: Provenance,
 ): RunRecord {
-  const { dataset, net, width, mode, baseEpochs } = study;
+  const { dataset, net, width, mode } = study;
   return {
     format: 'bitdial-reproduction/1',
     created: new Date().toISOString(),
@@ -101,10 +101,11 @@ function recordOf(
     mode,
     seed: run.seed,
     method: run.method,
-    epochs: run.epochs,
-    base_epochs: mode === 'fine-tuned' && study.base === null ? baseEpochs : 0,
+    // A base that was given has had the epochs that its history has.
+    epochs: run.body === null ? outcome.history.length : run.epochs,
+    base_epochs: base?.epochs ?? 0,
     test_limit: study.testLimit,
-    base,
+    base: base?.version ?? null,
     command: commandFor(run, models),
     reproduction,
     commit,

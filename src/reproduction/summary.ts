@@ -44,8 +44,8 @@ export function titleOf(method: string): string {
 }
 
 function epochsOf(runs: RunRecord[]): string {
-  const texts = runs.map(({ base_epochs, epochs, method }) =>
-    base_epochs > 0 && method !== BASE ? `${base_epochs} + ${epochs}` : String(epochs),
+  const texts = runs.map(({ base_epochs, epochs }) =>
+    base_epochs > 0 ? `${base_epochs} + ${epochs}` : String(epochs),
   );
   return [...new Set(texts)].join('; ');
 }

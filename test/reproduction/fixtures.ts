@@ -48,7 +48,7 @@ export function record(method: string, seed: number, first: number, changes: Par
     seed,
     method,
     epochs: isBase ? 30 : 6,
-    base_epochs: 30,
+    base_epochs: isBase ? 0 : 30,
     test_limit: null,
     base: isBase ? null : { version: 1, digest: 'digest-1' },
     body: { seed },

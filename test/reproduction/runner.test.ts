@@ -65,13 +65,14 @@ test('a study runs a base for each seed, then each method from it, and records e
   const { regularizer, ...same } = regularised.run.body ?? {};
   assert.deepEqual(same, recipe, 'plain training has the same budget and recipe');
   assert.deepEqual(none, { kind: 'none' });
-  assert.deepEqual(regularizer, { kind: 'gradient-l1', lambda_weights: 1e-3, lambda_activations: 3e-3 });
+  assert.deepEqual(regularizer, { kind: 'gradient-l1', lambda_weights: 1e-4, lambda_activations: 3e-4 });
   assert.equal(recipe.from, 11);
   assert.equal(recipe.epochs, 6);
 
   const written = JSON.parse(await readFile(join(study.folder, 'plain.seed2.json'), 'utf8')) as RunRecord;
   assert.deepEqual(written, records[4]);
   assert.equal(written.seed, 2);
+  assert.deepEqual([written.base_epochs, written.epochs], [30, 6]);
   assert.equal(written.commit, 'abc');
   assert.equal(written.reproduction, PROVENANCE.reproduction);
   assert.match(written.command ?? '', /^npm run train -- --model resnet-20-seed2 .*--from 24 .*--out data\/models$/);
@@ -167,9 +168,22 @@ test('from scratch there is no base; with a base that is given none is trained',
   assert.equal(scratch.calls[1].base, null);
 
   const given = stub();
-  await runStudy(studyIn(join(root, 'given'), { base: 'models/x', seeds: [1] }), given.execute, PROVENANCE);
+  const { records } = await runStudy(
+    studyIn(join(root, 'given'), { base: 'models/x', seeds: [1] }),
+    given.execute,
+    PROVENANCE,
+  );
   assert.deepEqual(given.names(), ALL.slice(0, 3));
   assert.deepEqual([given.calls[0].run.body, given.calls[0].run.epochs], [null, 0]);
+  assert.deepEqual(
+    records.map((record) => [record.base_epochs, record.epochs]),
+    [
+      [0, 1],
+      [1, 6],
+      [1, 6],
+    ],
+    'the epochs of a base that was given are those of its history',
+  );
   assert.deepEqual(given.calls[1].base, { version: 11, digest: 'digest-11' });
 });
 
