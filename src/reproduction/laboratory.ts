@@ -1,10 +1,12 @@
 /** The real work behind a study: trains a run, keeps its version, and measures it under both quantisers. */
 import { basename, dirname, join, resolve } from 'node:path';
+import { makeFolder } from '../model/durable.js';
 import { ModelStore } from '../model/store.js';
 import type { Version } from '../model/version.js';
 import { readEnergyTable } from '../quantize/energy.js';
 import { parsePrecision } from '../quantize/precision.js';
 import type { BackendName } from '../tensorflow/backend.js';
+import { removeCheckpoint } from '../training/checkpoint.js';
 import type { Split } from '../training/datasets/dataset.js';
 import { findDataset } from '../training/datasets/table.js';
 import { evaluateVersion } from '../training/evaluate.js';
@@ -32,22 +34,28 @@ export function modelsFolder({ folder }: Pick<Study, 'folder'>): string {
 export function laboratory(study: Study, options: LaboratoryOptions): Execute {
   const store = new ModelStore({ modelsDir: modelsFolder(study), writeTo: 'models' });
   const limit = study.testLimit ?? undefined;
-  // Kept: the test part alone, for every run of the study.
-  let test: Promise<Split> | undefined;
-  const testSplit = (): Promise<Split> => {
-    test ??= findDataset(study.dataset)().then((dataset) => dataset.test);
-    return test;
+  const onTest = async <T>(measure: (split: Split) => Promise<T>): Promise<T> => {
+    const dataset = await findDataset(study.dataset)();
+    try {
+      return await measure(dataset.test);
+    } finally {
+      dataset.close();
+    }
   };
+  const checkpointOf = ({ method, seed }: Run) => join(study.folder, `${method}.seed${seed}.checkpoint`);
   const measuring = { energyTable: readEnergyTable(undefined), limit };
 
   async function trained(run: Run): Promise<{ made: Version; ours: Record<string, number> }> {
     const request = requestOf(run);
     if (request === null) return given(run);
+    // The checkpoint is the first file there.
+    await makeFolder(study.folder);
     const training = {
       command: commandFor(run, options.models) ?? undefined,
       commit: options.commit,
       backend: options.backend,
       evaluationLimit: limit,
+      checkpoint: checkpointOf(run),
     };
     const { version, accuracies } = await train(request, options.hooks, await startingPoint(store, request), training);
     return { made: await store.publish(version, { makeCurrent: false }), ours: accuracies };
@@ -65,10 +73,8 @@ export function laboratory(study: Study, options: LaboratoryOptions): Execute {
     const copy = { manifest: { ...manifest, model: modelName(study, run.seed) }, topology, weights, corrections };
     const made = await store.publish(copy, { makeCurrent: false });
     const candidate = { graph: made.graph, weights, manifest: made.manifest, corrections };
-    const records = await evaluateVersion(candidate, await testSplit(), {
-      ...measuring,
-      precisions: PRECISIONS.map(parsePrecision),
-    });
+    const precisions = PRECISIONS.map(parsePrecision);
+    const records = await onTest((split) => evaluateVersion(candidate, split, { ...measuring, precisions }));
     return { made, ours: Object.fromEntries(Object.entries(records).map(([key, { accuracy }]) => [key, accuracy])) };
   }
 
@@ -76,17 +82,21 @@ export function laboratory(study: Study, options: LaboratoryOptions): Execute {
     const { made, ours } = await trained(run);
     const { manifest, graph } = made;
     const candidate = { graph, weights: await store.source(made).readWeights(), manifest };
-    const split = await testSplit();
     const [float, ...integers] = PRECISIONS;
-    const threads = options.threads;
-    const minMax = await minMaxAccuracies(candidate, split, integers, { ...measuring, threads });
+    const { threads } = options;
+    const { minMax, images } = await onTest(async (split) => ({
+      minMax: await minMaxAccuracies(candidate, split, integers, { ...measuring, threads }),
+      images: Math.min(split.size, limit ?? split.size),
+    }));
+    // Only now: a call that is killed while it measures has not to train again.
+    await removeCheckpoint(checkpointOf(run));
     return {
       version: { version: made.version, digest: made.digest },
       accuracies: {
         ours: Object.fromEntries(PRECISIONS.map((key) => [key, ours[key]])),
         'min-max': Object.fromEntries(PRECISIONS.map((key) => [key, key === float ? ours[key] : minMax[key]])),
       },
-      images: Math.min(split.size, limit ?? split.size),
+      images,
       examples: manifest.training?.examples ?? 0,
       backend: manifest.training?.backend ?? 'unknown',
       duration_s: manifest.training?.duration_s ?? 0,

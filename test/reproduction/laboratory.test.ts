@@ -50,7 +50,8 @@ test('a study of seconds: a base, methods that go on from it, and their figures'
         assert.ok(Number.isInteger(Math.round(share * 1e6) / 1e5), `${share}`);
     }
     assert.equal(accuracies.ours['32x32'], accuracies['min-max']['32x32']);
-    assert.deepEqual([images, examples, backend, history.length], [10, 64, BACKEND, 1]);
+    assert.ok(backend.startsWith(BACKEND), backend);
+    assert.deepEqual([images, examples, history.length], [10, 64, 1]);
     assert.deepEqual(base, method === 'base' ? null : records[0].version);
   }
   const store = new ModelStore({ modelsDir: modelsFolder(study), writeTo: 'models' });
