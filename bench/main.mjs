@@ -66,7 +66,12 @@ try {
   }
   if (wanted('training')) {
     say('training steps');
-    results.training = await (await import('./training.mjs')).measureTraining({ budgetMs: quick ? 2000 : 8000 });
+    const log = (r) =>
+      say(
+        `${r.net}, ${r.backend}: ${r.unavailable ?? `${r.plain_ms.toFixed(1)} ms, regularised × ${r.ratio.toFixed(2)}`}`,
+      );
+    const { measureTraining } = await import('./training.mjs');
+    results.training = await measureTraining({ budgetMs: quick ? 2000 : 8000, log });
   }
   if (wanted('serving')) {
     say('predictions during training');

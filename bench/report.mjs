@@ -63,7 +63,7 @@ export function tables(results) {
   }
   if (results.nets) parts.push('### Variants', variantTable(results.nets));
   if (results.memory) parts.push('### Memory of a server, MiB', memoryTable(results.memory));
-  if (results.training) parts.push('### A training step, LeNet, batch 64', trainingTable(results.training));
+  if (results.training) parts.push('### A training step', trainingTable(results.training));
   if (results.serving) parts.push('### /predict while the server trains', servingTable(results.serving));
   return parts.join('\n\n');
 }
@@ -156,11 +156,11 @@ function memoryTable(rows) {
 
 function trainingTable(rows) {
   const body = rows.map((r) => {
-    return r.unavailable
-      ? [r.backend, `does not load here`, '', '']
-      : [r.backend, ms(r.plain_ms), ms(r.regularised_ms), times(r.ratio)];
+    if (r.unavailable) return [r.net, '', r.backend, 'does not load here', '', '', ''];
+    const others = r.disturbed === null ? '' : percent(r.disturbed);
+    return [r.net, r.batch, r.backend, ms(r.plain_ms), ms(r.regularised_ms), times(r.ratio), others];
   });
-  return table(['backend', 'plain, ms', 'regularised, ms', 'ratio'], body);
+  return table(['net', 'batch', 'backend', 'plain, ms', 'regularised, ms', 'ratio', "others' share of the CPU"], body);
 }
 
 function servingTable({ idle, busy, ratio, steps }) {

@@ -80,6 +80,12 @@ export function targets(results) {
   const most = Math.max(...builds.map((b) => b.threads));
   const built = builds.filter((b) => b.threads === most).map((b) => [`${b.bits} bits, ${most} threads`, b.ms]);
   worst('building ResNet-18, ms', 40, built, true);
+  const steps = (results.training ?? []).filter((r) => !r.unavailable);
+  const regularised = steps.map((r) => [`${r.net}, ${r.backend}`, r.ratio]);
+  worst('a regularised training step over a plain one', 2.3, regularised, true);
+  const resnet = steps.filter((r) => r.net === 'resnet-20').sort((a, b) => a.plain_ms - b.plain_ms);
+  const better = resnet.slice(0, 1).map((r) => [r.backend, r.plain_ms]);
+  worst('a plain training step of ResNet-20, batch 128, better backend, ms', 600, better, true);
   const { serving } = results;
   if (serving) worst('p99 of /predict while training, over idle', 2, [['', serving.ratio.p99]], true);
   return list;
