@@ -25,6 +25,8 @@ test('an imported model is fine-tuned with the regulariser, and keeps the input 
   assert.equal(paths.length, 1);
   const files = { 'model.json': JSON.stringify(document), [paths[0]]: bytes, 'labels.txt': 'dark\nlight\n' };
   const imported = await upload('/admin/models?model=shades&preprocessing=caffe&resize=contain', files).expect(201);
+  // the line is written before the answer, but by another pipe
+  for (let i = 0; i < 100 && !/"msg":"model imported"/.test(service.stdout); i++) await sleep(20);
   assert.match(service.stdout, /"msg":"model imported"/);
   const images = await imageFiles({ dark: shades(40, 0, 70), light: shades(40, 180, 250) });
   await upload('/admin/datasets?name=shades', images).expect(201);
