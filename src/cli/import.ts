@@ -30,7 +30,7 @@ const FLAGS: Record<string, Flag> = {
   'input-range': {
     type: 'string',
     value: 'low,high',
-    meaning: 'what pixel values 0 and 255 become, where no name fits',
+    meaning: 'what pixel values 0 and 255 become, where no name fits: --input-range=-1,1',
   },
   'input-shape': { type: 'string', value: 'h,w,c', meaning: 'the image, where the model takes a list of numbers' },
   resize: {

@@ -1,4 +1,4 @@
-import { readFile, realpath } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { ServiceError } from '../errors.js';
 import { checkDigest } from './digest.js';
@@ -146,6 +146,8 @@ export async function readNamed(folder: string, path: string): Promise<Buffer> {
   try {
     const [root, file] = await Promise.all([realpath(folder), realpath(join(folder, path))]);
     if (!file.startsWith(root + sep)) throw badModel(path, 'a file in the folder of model.json', path);
+    // A pipe or device could keep its reader waiting for ever.
+    if (!(await stat(file)).isFile()) throw badModel(path, 'a file', 'something else');
     return await readFile(file);
   } catch (error) {
     if (error instanceof ServiceError) throw error;

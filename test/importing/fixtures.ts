@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
+import { importModelFolder } from '../../src/importing/import.js';
 import { type ImportFields, parseImportRequest } from '../../src/importing/request.js';
 import { HOROWITZ_45NM } from '../../src/quantize/energy.js';
 
@@ -19,6 +20,11 @@ export function folderOf(t: TestContext): string {
 }
 
 export const request = (fields: ImportFields = {}) => parseImportRequest({ model: 'net', ...fields });
+
+/** What an import without images says of a model. */
+export async function importedManifest(folder: string, fields: ImportFields) {
+  return (await importModelFolder(folder, null, request(fields), OPTIONS)).version.manifest;
+}
 
 /** The model of a folder as TF.js Layers loads it, quantised weights and all. */
 export async function loadWithTfjs(folder: string): Promise<tfl.LayersModel> {
