@@ -53,7 +53,7 @@ struct DepthwiseOuter {
   float* sums;
 };
 
-/** Windows of one image; `count_outside` has no meaning here: positions outside do not take part. */
+/** Windows of one image; positions outside do not take part. */
 struct PoolWindow {
   size_t in_height, in_width, channels, out_height, out_width;
   size_t height, width, stride_y, stride_x;
@@ -95,8 +95,8 @@ struct Kernels {
   void (*pass_between)(const float* dy, const float* x, size_t n, float low, float high, float* dx);
 
   void (*max_pool)(const PoolWindow&, const float* x, float* y);
-  /** Adds dy to the first greatest of each window. `room`: 2 × channels floats. */
-  void (*max_pool_gradient)(const PoolWindow&, const float* x, const float* dy, float* dx, float* room);
+  /** Adds dy to the first greatest of each window. */
+  void (*max_pool_gradient)(const PoolWindow&, const float* x, const float* dy, float* dx);
 };
 
 /** Null where this build or this processor lacks it. */

@@ -37,3 +37,14 @@ inline Lanes absolute(Lanes a) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
 }
+/** The greater of both; what is no number stays. */
+inline __m256 greater(__m256 x, __m256 y) {
+  const __m256 x_is = _mm256_and_ps(_mm256_cmp_ps(x, y, _CMP_NLE_UQ), _mm256_cmp_ps(y, y, _CMP_ORD_Q));
+  return _mm256_blendv_ps(y, x, x_is);
+}
+inline Lanes greater(Lanes x, Lanes y) { return {greater(x.low, y.low), greater(x.high, y.high)}; }
+/** a where x = y, else b. */
+inline Lanes where_equal(Lanes x, Lanes y, Lanes a, Lanes b) {
+  return {_mm256_blendv_ps(b.low, a.low, _mm256_cmp_ps(x.low, y.low, _CMP_EQ_OQ)),
+          _mm256_blendv_ps(b.high, a.high, _mm256_cmp_ps(x.high, y.high, _CMP_EQ_OQ))};
+}

@@ -18,3 +18,12 @@ inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a
 inline Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Lanes absolute(Lanes a) { return {_mm512_abs_ps(a.v)}; }
+/** The greater of both; what is no number stays. */
+inline Lanes greater(Lanes x, Lanes y) {
+  const __mmask16 x_is = _mm512_cmp_ps_mask(x.v, y.v, _CMP_NLE_UQ) & _mm512_cmp_ps_mask(y.v, y.v, _CMP_ORD_Q);
+  return {_mm512_mask_blend_ps(x_is, y.v, x.v)};
+}
+/** a where x = y, else b. */
+inline Lanes where_equal(Lanes x, Lanes y, Lanes a, Lanes b) {
+  return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(x.v, y.v, _CMP_EQ_OQ), b.v, a.v)};
+}

@@ -41,3 +41,13 @@ inline Lanes absolute(Lanes a) {
   for (Four& four : a.v) four = four < 0 ? -four : four;
   return a;
 }
+/** The greater of both; what is no number stays. */
+inline Lanes greater(Lanes x, Lanes y) {
+  for (int i = 0; i < 4; i++) y.v[i] = (x.v[i] <= y.v[i]) | (y.v[i] != y.v[i]) ? y.v[i] : x.v[i];
+  return y;
+}
+/** a where x = y, else b. */
+inline Lanes where_equal(Lanes x, Lanes y, Lanes a, Lanes b) {
+  for (int i = 0; i < 4; i++) b.v[i] = x.v[i] == y.v[i] ? a.v[i] : b.v[i];
+  return b;
+}

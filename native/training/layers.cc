@@ -122,10 +122,9 @@ void max_pool(Context& context, size_t batch, const PoolWindow& w, const float* 
 
 void max_pool_gradient(Context& context, size_t batch, const PoolWindow& w, const float* x, const float* dy, float* dx) {
   const size_t in = w.in_height * w.in_width * w.channels, out = w.out_height * w.out_width * w.channels;
-  context.crew.run(batch, [&](size_t n, Memory& scratch) {
-    float* room = reinterpret_cast<float*>(scratch.ensure(2 * w.channels * sizeof(float)));
+  context.crew.run(batch, [&](size_t n, Memory&) {
     std::fill_n(dx + n * in, in, 0.0f);
-    context.kernels.max_pool_gradient(w, x + n * in, dy + n * out, dx + n * in, room);
+    context.kernels.max_pool_gradient(w, x + n * in, dy + n * out, dx + n * in);
   });
 }
 

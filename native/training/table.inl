@@ -3,6 +3,7 @@
 #include "depthwise.inl"
 #include "channels.inl"
 #include "elementwise.inl"
+#include "pools.inl"
 
 constexpr Kernels table(const char* name) {
   return {name,      product,         outer, depthwise,     depthwise_outer, channel_sums, moments,      gradient_sums,

@@ -101,14 +101,15 @@ export function product(
   return out;
 }
 
-/** Where the greatest of each window lies, the first of equals. */
+/** Where the greatest of each window lies, the first of equals; or else the first that is no number. */
 function greatest(w: Window, x: Numbers): Int32Array {
   const at = new Int32Array(outSize(w)).fill(-1);
   sweep(w, (output, input) => {
     for (let c = 0; c < w.outChannels; c++) {
       const to = output * w.outChannels + c;
       const from = input * w.inChannels + c;
-      if (at[to] < 0 || x[from] > x[at[to]]) at[to] = from;
+      const best = at[to] < 0 ? Number.NEGATIVE_INFINITY : x[at[to]];
+      if (at[to] < 0 || x[from] > best || (Number.isNaN(x[from]) && !Number.isNaN(best))) at[to] = from;
     }
   });
   return at;

@@ -46,9 +46,7 @@ export class NativeKernels {
 
   /** @param words what native/training/operations.cc reads for that operation; a tensor stands for its place */
   run(operation: string, backend: WasmBackend, ...words: (number | TensorInfo)[]): void {
-    const numbers = Float64Array.from(words, (word) =>
-      typeof word === 'number' ? word : backend.dataIdMap.get(word.dataId).memoryOffset,
-    );
+    const numbers = Float64Array.from(words, (word) => (typeof word === 'number' ? word : placeOf(word, backend)));
     // An allocation may have grown the heap, and so moved it: it is asked for anew at every call.
     this.#trainer.run(operation, backend.wasm.HEAPU8, numbers);
   }
@@ -56,4 +54,11 @@ export class NativeKernels {
   close(): void {
     this.#trainer.close();
   }
+}
+
+/** Byte offset in the heap. The backend's allocator gives 0, and no error, where the 4 GiB of a wasm heap are used up. */
+function placeOf({ dataId }: TensorInfo, backend: WasmBackend): number {
+  const { memoryOffset } = backend.dataIdMap.get(dataId);
+  if (memoryOffset === 0) throw new Error('wasm backend: out of memory; a smaller batch_size may help');
+  return memoryOffset;
 }
