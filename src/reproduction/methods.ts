@@ -8,12 +8,12 @@ export interface Method {
 }
 
 /**
- * Strengths by ratio, for those mean the same for every net. On a narrow ResNet-20, 0.02 and 0.05 cost nothing in a first epoch, 0.07
- * and 0.16 a little, and at 0.25 and 0.5 training broke down.
+ * Strengths by ratio, for those mean the same for every net. In 20 steps from a ResNet-20 base they raised the loss by 0, 1.5 and 9 %;
+ * ratios of 1 by 75 %, with norms that grew instead of falling. Looked at on training and validation images alone.
  */
-const WEAK = { ratio_weights: 0.01, ratio_activations: 0.02 };
-const MEDIUM = { ratio_weights: 0.03, ratio_activations: 0.06 };
-const STRONG = { ratio_weights: 0.08, ratio_activations: 0.16 };
+const WEAK = { ratio_weights: 0.03, ratio_activations: 0.06 };
+const MEDIUM = { ratio_weights: 0.1, ratio_activations: 0.2 };
+const STRONG = { ratio_weights: 0.3, ratio_activations: 0.6 };
 const KURTOSIS = { lambda_kurtosis: 1 };
 const ANY_WIDTH = { widths: [2, 3, 4, 5, 6, 8, 32] };
 

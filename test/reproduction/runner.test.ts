@@ -65,7 +65,7 @@ test('a study runs a base for each seed, then each method from it, and records e
   const { regularizer, ...same } = regularised.run.body ?? {};
   assert.deepEqual(same, recipe, 'plain training has the same budget and recipe');
   assert.deepEqual(none, { kind: 'none' });
-  assert.deepEqual(regularizer, { kind: 'gradient-l1', ratio_weights: 0.03, ratio_activations: 0.06 });
+  assert.deepEqual(regularizer, { kind: 'gradient-l1', ratio_weights: 0.1, ratio_activations: 0.2 });
   assert.equal(recipe.from, 11);
   assert.equal(recipe.epochs, 6);
 
