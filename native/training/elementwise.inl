@@ -1,12 +1,12 @@
 // Element by element: loops that the compiler makes vectors of.
 
-void relu(const float* x, size_t n, float* y) {
+void relu(const float* x, size_t n, float top, float* y) {
   // A value that is no number stays what it is.
-  for (size_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
+  for (size_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i] > top ? top : x[i];
 }
 
-void relu_gradient(const float* dy, const float* y, size_t n, float* dx) {
-  for (size_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+void relu_gradient(const float* dy, const float* y, size_t n, float top, float* dx) {
+  for (size_t i = 0; i < n; i++) dx[i] = y[i] > 0 && y[i] < top ? dy[i] : 0;
 }
 
 /** `out` may be `a`. */

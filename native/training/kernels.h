@@ -79,9 +79,10 @@ struct Kernels {
   void (*normal_gradient)(const float* dy, const float* x, size_t pixels, size_t channels, const float* mean,
                           const float* scale, const float* slope, const float* offset, float* dx);
 
-  void (*relu)(const float* x, size_t n, float* y);
-  /** dy where y > 0, else 0 */
-  void (*relu_gradient)(const float* dy, const float* y, size_t n, float* dx);
+  /** x between 0 and top */
+  void (*relu)(const float* x, size_t n, float top, float* y);
+  /** dy where 0 < y < top, else 0 */
+  void (*relu_gradient)(const float* dy, const float* y, size_t n, float top, float* dx);
   void (*add)(const float* a, const float* b, size_t n, float* out);
   void (*add_channels)(const float* x, const float* bias, size_t pixels, size_t channels, float* out);
   /** x + step·sign(g) */

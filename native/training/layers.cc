@@ -128,13 +128,13 @@ void max_pool_gradient(Context& context, size_t batch, const PoolWindow& w, cons
   });
 }
 
-void relu(Context& context, size_t n, const float* x, float* y) {
-  in_pieces(context, n, [&](size_t first, size_t count) { context.kernels.relu(x + first, count, y + first); });
+void relu(Context& context, size_t n, const float* x, float top, float* y) {
+  in_pieces(context, n, [&](size_t first, size_t count) { context.kernels.relu(x + first, count, top, y + first); });
 }
 
-void relu_gradient(Context& context, size_t n, const float* dy, const float* y, float* dx) {
+void relu_gradient(Context& context, size_t n, const float* dy, const float* y, float top, float* dx) {
   in_pieces(context, n, [&](size_t first, size_t count) {
-    context.kernels.relu_gradient(dy + first, y + first, count, dx + first);
+    context.kernels.relu_gradient(dy + first, y + first, count, top, dx + first);
   });
 }
 

@@ -24,8 +24,8 @@ void sum_channels(Context&, size_t pixels, size_t channels, const float* x, floa
 void max_pool(Context&, size_t batch, const PoolWindow&, const float* x, float* y);
 void max_pool_gradient(Context&, size_t batch, const PoolWindow&, const float* x, const float* dy, float* dx);
 
-void relu(Context&, size_t n, const float* x, float* y);
-void relu_gradient(Context&, size_t n, const float* dy, const float* y, float* dx);
+void relu(Context&, size_t n, const float* x, float top, float* y);
+void relu_gradient(Context&, size_t n, const float* dy, const float* y, float top, float* dx);
 void add(Context&, size_t n, const float* a, const float* b, float* out);
 /** x [pixels, channels] + bias [channels] */
 void add_channels(Context&, size_t pixels, size_t channels, const float* x, const float* bias, float* out);

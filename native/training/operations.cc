@@ -165,19 +165,31 @@ void channels_added(Call& call) {
   add_channels(call.context, pixels, channels, x, bias, call.tensor(size));
 }
 
-void positive(Call& call) {
-  const size_t n = call.size();
-  const float* x = call.tensor(n);
-  relu(call.context, n, x, call.tensor(n));
+/** Above 0; it may be infinite. */
+float top_of(Call& call) {
+  const float top = static_cast<float>(call.number());
+  if (!(top > 0)) throw std::invalid_argument("expected a bound above 0");
+  return top;
 }
 
-using Combine = void (*)(Context&, size_t, const float*, const float*, float*);
+void positive(Call& call) {
+  const size_t n = call.size();
+  const float top = top_of(call);
+  const float* x = call.tensor(n);
+  relu(call.context, n, x, top, call.tensor(n));
+}
 
-template <Combine Run>
-void combine(Call& call) {
+void positive_gradient(Call& call) {
+  const size_t n = call.size();
+  const float top = top_of(call);
+  const float *dy = call.tensor(n), *y = call.tensor(n);
+  relu_gradient(call.context, n, dy, y, top, call.tensor(n));
+}
+
+void added(Call& call) {
   const size_t n = call.size();
   const float *a = call.tensor(n), *b = call.tensor(n);
-  Run(call.context, n, a, b, call.tensor(n));
+  add(call.context, n, a, b, call.tensor(n));
 }
 
 void signs_added(Call& call) {
@@ -226,8 +238,8 @@ const std::map<std::string, void (*)(Call&)> kOperations = {
     {"channel-sums", channels_summed},
     {"add-channels", channels_added},
     {"relu", positive},
-    {"relu-gradient", combine<relu_gradient>},
-    {"add", combine<add>},
+    {"relu-gradient", positive_gradient},
+    {"add", added},
     {"add-sign", signs_added},
     {"absolute-sum", sum_to_one<absolute_sum>},
     {"square-sum", sum_to_one<square_sum>},

@@ -8,7 +8,9 @@ import * as tf from '@tensorflow/tfjs-core';
 export const BATCH_NORM_TRAINING = 'BatchNormTraining';
 /** Inputs dy, x, gamma, mean, variance and what else the forward pass saved (saved0, …); attr epsilon; gives dx, dGamma, dBeta. */
 export const BATCH_NORM_TRAINING_GRAD = 'BatchNormTrainingGrad';
-/** Inputs dy, y: dy where y > 0, and 0 elsewhere. */
+/** Input x; attr top: x between 0 and top. */
+export const BOUNDED_RELU = 'BoundedRelu';
+/** Inputs dy, y; attr top, which may be infinite: dy where 0 < y < top, and 0 elsewhere. */
 export const RELU_GRAD = 'ReluGradient';
 /** Input x [..., c]: the sum over all axes but the last, [c]. */
 export const CHANNEL_SUMS = 'ChannelSums';
@@ -76,9 +78,17 @@ function composedBatchNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsi
   };
 }
 
-/** Gradient of ReLU, given its output. */
-export function reluGrad(dy: tf.Tensor, y: tf.Tensor): tf.Tensor {
-  return has(RELU_GRAD) ? run(RELU_GRAD, { dy, y }, {})[0] : tf.mul(dy, tf.step(y));
+/** x between 0 and top; without a bound where that is null. */
+export function relu(x: tf.Tensor, top: number | null): tf.Tensor {
+  if (top === null) return tf.relu(x);
+  return has(BOUNDED_RELU) ? run(BOUNDED_RELU, { x }, { top })[0] : tf.minimum(tf.relu(x), top);
+}
+
+/** Its gradient, given its output: none where the output is at a bound. */
+export function reluGrad(dy: tf.Tensor, y: tf.Tensor, top: number | null): tf.Tensor {
+  if (has(RELU_GRAD)) return run(RELU_GRAD, { dy, y }, { top: top ?? Number.POSITIVE_INFINITY })[0];
+  const passed = tf.mul(dy, tf.step(y));
+  return top === null ? passed : tf.mul(passed, tf.step(tf.sub(top, y)));
 }
 
 /** Codes of a tensor, as x = scale·(q − zeroPoint), q of `bits` bits. */

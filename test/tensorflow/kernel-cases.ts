@@ -219,7 +219,12 @@ export function kernelCases(): void {
         const gradients = backward(dy);
         return [y, mean, variance, gradients.x, gradients.gamma, gradients.beta];
       });
-      await agree(`ReLU ${shape}`, [x, dy], (x, dy) => fused.reluGrad(dy, tf.relu(x)));
+      for (const top of [null, 6, 1]) {
+        await agree(`ReLU ${shape} up to ${top}`, [x, dy], (x, dy) => {
+          const y = fused.relu(x, top);
+          return [y, fused.reluGrad(dy, y, top)];
+        });
+      }
       await agree(`sums ${shape}`, [x], (x) => [fused.channelSums(x), fused.absoluteSum(x), fused.squareSum(x)]);
       await agree(`signs ${shape}`, [x, dy], (x, dy) => fused.addSign(x, dy, 0.25));
       const codes = { bits: 4, scale: 0.25, zeroPoint: 3 } as const;

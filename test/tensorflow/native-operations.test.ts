@@ -219,8 +219,11 @@ test('what works element by element', { skip }, () => {
   for (const n of [1, 7, 16, 63, 64, 100, 1001, 70_000]) {
     const a = random.normals(n).map((v, i) => (i % 9 === 0 ? 0 : v));
     const b = random.normals(n).map((v, i) => (i % 7 === 0 ? 0 : v));
-    check(`${n}`, 'relu', [n], [a], [a.map((v) => Math.max(v, 0))], 0);
-    check(`${n}`, 'relu-gradient', [n], [a, b], [a.map((v, i) => (b[i] > 0 ? v : 0))], 0);
+    for (const top of [Number.POSITIVE_INFINITY, 0.5]) {
+      check(`${n}`, 'relu', [n, top], [a], [a.map((v) => Math.min(Math.max(v, 0), top))], 0);
+      const passed = a.map((v, i) => (b[i] > 0 && b[i] < top ? v : 0));
+      check(`${n}`, 'relu-gradient', [n, top], [a, b], [passed], 0);
+    }
     check(`${n}`, 'add', [n], [a, b], [a.map((v, i) => v + b[i])], 0);
     const step = Math.fround(0.3);
     check(`${n}`, 'add-sign', [n, step], [a, b], [a.map((v, i) => v + step * Math.sign(b[i]))], 0);
@@ -245,15 +248,16 @@ test('calls that do not fit are refused, not run', { skip }, () => {
   const heap = new Uint8Array(1024);
   const run = (name: string, ...words: number[]) => trainer.run(name, heap, Float64Array.of(...words));
   assert.throws(() => run('no-such-thing', 1), /no such operation/);
-  assert.throws(() => run('relu', 8), /expected more words/);
-  assert.throws(() => run('relu', 8, 0, 32, 64), /expected fewer words/);
-  assert.throws(() => run('relu', 8, 0, 1000), /within the heap/);
-  assert.throws(() => run('relu', 8, 2, 64), /within the heap/);
-  assert.throws(() => run('relu', 8, -4, 64), /within the heap/);
-  assert.throws(() => run('relu', 8, Number.NaN, 64), /within the heap/);
-  assert.throws(() => run('relu', 0.5, 0, 64), /whole number/);
+  assert.throws(() => run('relu', 8, 1), /expected more words/);
+  assert.throws(() => run('relu', 8, 1, 0, 32, 64), /expected fewer words/);
+  assert.throws(() => run('relu', 8, 1, 0, 1000), /within the heap/);
+  assert.throws(() => run('relu', 8, 1, 2, 64), /within the heap/);
+  assert.throws(() => run('relu', 8, 1, -4, 64), /within the heap/);
+  assert.throws(() => run('relu', 8, 1, Number.NaN, 64), /within the heap/);
+  assert.throws(() => run('relu', 0.5, 1, 0, 64), /whole number/);
+  assert.throws(() => run('relu', 8, 0, 0, 64), /above 0/);
   assert.throws(() => run('product', 1, 2 ** 30, 2 ** 30, 2 ** 30, 0, 0, 0, 0, 0), /fit the heap/);
   const twins = [1, 4, 4, 1, 4, 4, 2, 1, 1, 1, 1, 0, 0];
   assert.throws(() => run('depthwise', ...twins, 0, 64, 128), /as many channels/);
-  assert.doesNotThrow(() => run('relu', 8, 0, 64));
+  assert.doesNotThrow(() => run('relu', 8, 1, 0, 64));
 });

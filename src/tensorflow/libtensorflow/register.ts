@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {
   BATCH_NORM_TRAINING,
   BATCH_NORM_TRAINING_GRAD,
+  BOUNDED_RELU,
   CHANNEL_SUMS,
   FAKE_QUANTIZE,
   FAKE_QUANTIZE_GRAD,
@@ -45,7 +46,13 @@ const KERNELS: Record<string, Run> = {
     const [dx, dGamma, dBeta] = backend.executeMultipleOutputs('FusedBatchNormGradV3', attributes, inputs, 5);
     return [tf.reshape(dx, x.shape), dGamma, dBeta];
   },
-  [RELU_GRAD]: ({ dy, y }, _, backend) => backend.executeMultipleOutputs('ReluGrad', [type(backend, 'T')], [dy, y], 1),
+  [BOUNDED_RELU]: ({ x }, { top }) => [top === 6 ? tf.relu6(x) : tf.minimum(tf.relu(x), top)],
+  [RELU_GRAD]({ dy, y }, { top }, backend) {
+    const name = top === 6 ? 'Relu6Grad' : 'ReluGrad';
+    const passed = backend.executeMultipleOutputs(name, [type(backend, 'T')], [dy, y], 1);
+    const done = top === 6 || top === Number.POSITIVE_INFINITY;
+    return done ? passed : [tf.mul(passed[0], tf.step(tf.sub(top, y)))];
+  },
   [CHANNEL_SUMS]({ x }, _, backend) {
     const attributes = [type(backend, 'T'), text(backend, 'data_format', 'NHWC')];
     return backend.executeMultipleOutputs('BiasAddGrad', attributes, [x], 1);

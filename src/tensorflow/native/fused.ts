@@ -5,6 +5,7 @@ import {
   ADD_SIGN,
   BATCH_NORM_TRAINING,
   BATCH_NORM_TRAINING_GRAD,
+  BOUNDED_RELU,
   CHANNEL_SUMS,
   FAKE_QUANTIZE,
   FAKE_QUANTIZE_GRAD,
@@ -32,9 +33,14 @@ const KERNELS: Record<string, Run> = {
     native.run('batch-norm-gradient', backend, pixels, channels, epsilon, dy, x, gamma, mean, variance, ...outputs);
     return outputs;
   },
-  [RELU_GRAD](native, { dy, y }, _, backend) {
+  [BOUNDED_RELU](native, { x }, { top }, backend) {
+    const y = backend.makeOutput(x.shape, 'float32');
+    native.run('relu', backend, util.sizeFromShape(x.shape), top, x, y);
+    return [y];
+  },
+  [RELU_GRAD](native, { dy, y }, { top }, backend) {
     const dx = backend.makeOutput(y.shape, 'float32');
-    native.run('relu-gradient', backend, util.sizeFromShape(y.shape), dy, y, dx);
+    native.run('relu-gradient', backend, util.sizeFromShape(y.shape), top, dy, y, dx);
     return [dx];
   },
   [CHANNEL_SUMS](native, { x }, _, backend) {

@@ -69,7 +69,7 @@ function registerMaxPool(native: NativeKernels): void {
 function registerElementwise(native: NativeKernels): void {
   override(Relu, ({ inputs: { x }, backend }) => {
     const out = backend.makeOutput(x.shape, 'float32');
-    native.run('relu', backend, util.sizeFromShape(x.shape), x, out);
+    native.run('relu', backend, util.sizeFromShape(x.shape), Number.POSITIVE_INFINITY, x, out);
     return out;
   });
   override(Add, ({ inputs: { a, b }, backend }) => sum(native, backend, a, b));

@@ -1,22 +1,12 @@
 /** Layers without arithmetic of their own. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { AddNode, ConcatNode, DropoutNode, ReluNode, ReshapeNode, ZeroPadNode } from '../../model/graph.js';
-import { reluGrad } from '../../tensorflow/fused.js';
+import * as fused from '../../tensorflow/fused.js';
 import type { Layer } from './layer.js';
 
-export const relu: Layer<ReluNode> = (node, [x], _) => {
-  const positive = tf.relu(x);
-  const { maxValue } = node;
-  const output = maxValue === null ? positive : tf.minimum(positive, maxValue);
-  return {
-    output,
-    backward(dy) {
-      const passed = reluGrad(dy, output);
-      // Where the output is at its bound the gradient stops, as at 0.
-      const below = maxValue === null ? passed : tf.mul(passed, tf.step(tf.sub(maxValue, output)));
-      return { inputs: [below], weights: {} };
-    },
-  };
+export const relu: Layer<ReluNode> = ({ maxValue }, [x], _) => {
+  const output = fused.relu(x, maxValue);
+  return { output, backward: (dy) => ({ inputs: [fused.reluGrad(dy, output, maxValue)], weights: {} }) };
 };
 
 export const add: Layer<AddNode> = (_node, inputs, _) => ({
