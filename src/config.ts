@@ -70,7 +70,7 @@ export const SETTINGS = {
     kind: 'bytes',
     default: '2147483648',
     min: 1,
-    meaning: 'Bytes of the files of an uploaded model at most, unpacked',
+    meaning: 'Bytes of the files of an uploaded model at most, unpacked; also of an imported one’s weights as float32',
   },
   maxDatasetBytes: {
     env: 'MAX_DATASET_BYTES',

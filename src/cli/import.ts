@@ -64,8 +64,8 @@ await runCommand(HELP, async () => {
   const path = folderOf(values, 'path');
   if (path === null) throw new UsageError('--path: expected the folder of a model, got nothing');
   const request = requestOf(values);
-  const { energyTable, maxImagePixels } = readConfig();
-  const options = { energyTable: readEnergyTable(energyTable || undefined), maxImagePixels };
+  const { energyTable, maxImagePixels, maxModelBytes } = readConfig();
+  const options = { energyTable: readEnergyTable(energyTable || undefined), maxImagePixels, maxModelBytes };
   const { version, summary } = await importModelFolder(path, folderOf(values, 'calibration'), request, options);
   const store = new ModelStore({ modelsDir: resolve(String(values.out ?? 'models')), writeTo: 'models' });
   const published = await store.publish(version, { makeCurrent: request.makeCurrent });

@@ -21,6 +21,8 @@ export interface ImportOptions {
   energyTable: EnergyTable;
   /** Pixels of a calibration image at most, before it is resized. */
   maxImagePixels: number;
+  /** Bytes of the weights at most, as float32. */
+  maxModelBytes: number;
 }
 
 /** What was imported, in numbers. */
@@ -47,9 +49,9 @@ export async function importModelFolder(
   path: string,
   calibration: string | null,
   request: ImportRequest,
-  { energyTable, maxImagePixels }: ImportOptions,
+  { energyTable, maxImagePixels, maxModelBytes }: ImportOptions,
 ): Promise<{ version: NewVersion; summary: ImportSummary }> {
-  const found = await readModelFolder(path);
+  const found = await readModelFolder(path, maxModelBytes);
   const { graph, weights, topology } = found;
   const input = inputSpec(graph, request);
   const labels = labelsOf(found, request);

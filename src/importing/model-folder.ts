@@ -1,8 +1,9 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { badModel } from '../model/fields.js';
 import type { Weights } from '../model/graph.js';
 import { type ImportedModel, importModel } from '../model/import.js';
+import { elements } from '../model/shapes.js';
 import { decodeWeights, parseDocument, readNamed } from '../model/weights.js';
 import { parseLabels } from './request.js';
 
@@ -26,15 +27,15 @@ const LARGEST_LABELS = 4 * 1024 * 1024;
 /**
  * Reads a TF.js Layers model: the topology, and the weights from all the shards of all the groups.
  * @param path a `model.json` by whatever name, or a folder that holds one or has one sub-folder that does
+ * @param maxModelBytes that the weights may take as float32
  * @throws ServiceError bad_model, unsupported_layer, invalid_field (labels.txt)
  */
-export async function readModelFolder(path: string): Promise<FoundModel> {
+export async function readModelFolder(path: string, maxModelBytes: number): Promise<FoundModel> {
   const file = await findDocument(path);
   const folder = dirname(file);
-  const { size } = await stat(file);
-  if (size > LARGEST_DOCUMENT) throw badModel(MODEL_FILE, `at most ${LARGEST_DOCUMENT} bytes`, size);
-  const document = parseDocument(await readNamed(folder, basename(file)));
+  const document = parseDocument(await readNamed(folder, basename(file), LARGEST_DOCUMENT));
   const imported = importModel(document);
+  checkDecoded(imported, maxModelBytes);
   const { modelTopology, weightsManifest, format, generatedBy, convertedBy, ...rest } = document as Record<
     string,
     unknown
@@ -66,10 +67,16 @@ async function findDocument(path: string): Promise<string> {
   throw badModel(MODEL_FILE, 'one in the folder, or in its only sub-folder', undefined);
 }
 
+/** Quantised weights are up to four times as large in memory as in their files. */
+function checkDecoded({ weightShapes }: ImportedModel, maxModelBytes: number): void {
+  let bytes = 0;
+  for (const shape of weightShapes.values()) bytes += 4 * elements(shape);
+  if (bytes <= maxModelBytes) return;
+  throw badModel(`${MODEL_FILE}: weights`, `at most ${maxModelBytes} bytes as float32 (MAX_MODEL_BYTES)`, bytes);
+}
+
 async function readLabels(folder: string): Promise<string[] | null> {
-  const file = join(folder, LABELS_FILE);
-  const found = await stat(file).catch(() => null);
+  const found = await stat(join(folder, LABELS_FILE)).catch(() => null);
   if (!found?.isFile()) return null;
-  if (found.size > LARGEST_LABELS) throw badModel(LABELS_FILE, `at most ${LARGEST_LABELS} bytes`, found.size);
-  return parseLabels(await readFile(file, 'utf8'), LABELS_FILE);
+  return parseLabels((await readNamed(folder, LABELS_FILE, LARGEST_LABELS)).toString(), LABELS_FILE);
 }

@@ -12,6 +12,7 @@ export interface WorkerInput {
   dataDir: string;
   energyTable: EnergyTable;
   maxImagePixels: number;
+  maxModelBytes: number;
 }
 
 /** The one thing it says. */

@@ -37,6 +37,7 @@ export function parseWeightsManifest(value: unknown): WeightGroup[] | null {
   const where = 'model.json: weightsManifest';
   if (!Array.isArray(value)) throw badModel(where, 'an array', value);
   const seen = new Set<string>();
+  const files = new Set<string>();
   return value.map((item) => {
     const group = new Fields(item, where);
     const paths = group.list('paths').map((path) => checkPath(path, `${where}: paths`));
@@ -44,6 +45,11 @@ export function parseWeightsManifest(value: unknown): WeightGroup[] | null {
     for (const { name } of weights) {
       if (seen.has(name)) throw badModel(where, 'names that differ', name);
       seen.add(name);
+    }
+    // Each naming of a file would be held in memory once more.
+    for (const path of paths) {
+      if (files.has(path)) throw badModel(`${where}: paths`, 'each file once', path);
+      files.add(path);
     }
     return { paths, weights };
   });

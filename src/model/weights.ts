@@ -97,16 +97,21 @@ async function joined(
   shard: (path: string) => Promise<Uint8Array>,
 ): Promise<Uint8Array> {
   const shards: Uint8Array[] = [];
-  for (const path of paths) shards.push(await shard(path));
-  const total = shards.reduce((sum, { length }) => sum + length, 0);
-  if (total !== expected) {
-    const where = `weights file ${paths.slice(0, 4).join(', ')}`;
-    throw new ServiceError('bad_model', `${where}: expected ${expected} bytes, got ${total}`, {
-      expected,
-      actual: total,
-    });
+  let total = 0;
+  for (const path of paths) {
+    const bytes = await shard(path);
+    shards.push(bytes);
+    total += bytes.length;
+    // At the first that is too much: what follows is not read.
+    if (total > expected) throw wrongLength(paths, expected, total);
   }
+  if (total < expected) throw wrongLength(paths, expected, total);
   return shards.length === 1 ? shards[0] : Buffer.concat(shards, total);
+}
+
+function wrongLength(paths: string[], expected: number, actual: number): ServiceError {
+  const where = `weights file ${paths.slice(0, 4).join(', ')}`;
+  return new ServiceError('bad_model', `${where}: expected ${expected} bytes, got ${actual}`, { expected, actual });
 }
 
 /** Files are little-endian, and so is every machine that Node runs on here. */
@@ -141,13 +146,15 @@ function checkFinite(name: string, data: Float32Array): void {
   }
 }
 
-/** A file of the folder; a link that leads out of the folder is no file of it. */
-export async function readNamed(folder: string, path: string): Promise<Buffer> {
+/** A file of the folder, of at most `largest` bytes; a link that leads out of the folder is no file of it. */
+export async function readNamed(folder: string, path: string, largest = Number.POSITIVE_INFINITY): Promise<Buffer> {
   try {
     const [root, file] = await Promise.all([realpath(folder), realpath(join(folder, path))]);
     if (!file.startsWith(root + sep)) throw badModel(path, 'a file in the folder of model.json', path);
+    const found = await stat(file);
     // A pipe or device could keep its reader waiting for ever.
-    if (!(await stat(file)).isFile()) throw badModel(path, 'a file', 'something else');
+    if (!found.isFile()) throw badModel(path, 'a file', 'something else');
+    if (found.size > largest) throw badModel(path, `at most ${largest} bytes`, found.size);
     return await readFile(file);
   } catch (error) {
     if (error instanceof ServiceError) throw error;

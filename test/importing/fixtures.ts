@@ -11,7 +11,7 @@ import { importModelFolder } from '../../src/importing/import.js';
 import { type ImportFields, parseImportRequest } from '../../src/importing/request.js';
 import { HOROWITZ_45NM } from '../../src/quantize/energy.js';
 
-export const OPTIONS = { energyTable: HOROWITZ_45NM, maxImagePixels: 10_000_000 };
+export const OPTIONS = { energyTable: HOROWITZ_45NM, maxImagePixels: 10_000_000, maxModelBytes: 1_000_000_000 };
 
 export function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'bitdial-import-'));

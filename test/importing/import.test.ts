@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
@@ -195,6 +195,40 @@ test('weights that are missing, short, of another shape or dtype are named', asy
   const document = JSON.parse(await readFile(join(folder, 'model.json'), 'utf8'));
   await writeFile(join(folder, 'model.json'), JSON.stringify({ ...document, weightsManifest: undefined }));
   await assert.rejects(imported(folder), { code: 'bad_model', message: /weightsManifest: expected an array/ });
+});
+
+test('a file named twice, and weights of more float32 than is allowed, are refused before they are read', async (t) => {
+  const folder = await written(t, { quantize: 'uint8' });
+  const options = (maxModelBytes: number) => ({ ...OPTIONS, maxModelBytes });
+  const parameters = [...small.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+  await importModelFolder(folder, null, request(), options(4 * parameters));
+  const path = join(folder, 'model.json');
+  const document = JSON.parse(await readFile(path, 'utf8'));
+  const [{ paths }] = document.weightsManifest;
+  await rm(join(folder, paths[0]));
+  await assert.rejects(importModelFolder(folder, null, request(), options(4 * parameters - 1)), {
+    code: 'bad_model',
+    message: /weights: expected at most \d+ bytes as float32/,
+  });
+  for (const manifest of [
+    [{ paths: [paths[0], paths[0]], weights: document.weightsManifest[0].weights }],
+    [...document.weightsManifest, { paths: [paths[0]], weights: [] }],
+  ]) {
+    await writeFile(path, JSON.stringify({ ...document, weightsManifest: manifest }));
+    await assert.rejects(imported(folder), { code: 'bad_model', message: /paths: expected each file once/ });
+  }
+});
+
+test('labels.txt is a file of the folder, of some size', async (t) => {
+  const folder = await written(t);
+  const outside = join(folderOf(t), 'secret');
+  await writeFile(outside, 'a secret\n');
+  await symlink(outside, join(folder, 'labels.txt'));
+  await assert.rejects(imported(folder), { code: 'bad_model', message: /labels.txt: expected a file in the folder/ });
+  await rm(join(folder, 'labels.txt'));
+  await writeFile(join(folder, 'labels.txt'), '');
+  await truncate(join(folder, 'labels.txt'), 5_000_000);
+  await assert.rejects(imported(folder), { code: 'bad_model', message: /labels.txt: expected at most 4194304 bytes/ });
 });
 
 /** A document of a list of numbers into one dense layer. */
