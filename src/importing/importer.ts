@@ -22,7 +22,7 @@ export interface ImporterOptions {
   store: ImportStore;
   energyTable: EnergyTable;
   maxImagePixels: number;
-  /** Bytes of a model's files together, unpacked. */
+  /** Bytes of a model's files together, unpacked, and of its weights as float32. */
   maxModelBytes: number;
   heapLimitMb?: number;
 }
@@ -38,12 +38,18 @@ export const IMPORTS_FOLDER = 'imports';
 const MAX_FILES = 10_000;
 const HEAP_LIMIT_MB = 1024;
 const RETRY_S = 5;
+/** Archives that arrive at the same time; each may take `maxModelBytes` on the disk. */
+const MOST_UPLOADS = 4;
 
-/** Imports models, one at a time, each on a thread of its own: the event loop only hands bytes on. */
+/**
+ * Imports models, one at a time, each on a thread of its own: the event loop only hands bytes on. Archives are unpacked
+ * before it is their turn, so that a slow one holds up nobody.
+ */
 export class Importer {
   readonly #options: ImporterOptions;
   readonly #root: string;
   #busy = false;
+  #uploads = 0;
   #thread: ImportThread | null = null;
 
   /** Removes what a killed process left behind. */
@@ -70,18 +76,21 @@ export class Importer {
    * @throws ServiceError bad_archive, body_too_large, and as {@link fromFolder}
    */
   async fromArchive(archive: Readable, calibration: string | null, request: ImportRequest): Promise<Imported> {
-    return this.#alone(async () => {
+    if (this.#uploads === MOST_UPLOADS) throw busy(`at most ${MOST_UPLOADS} uploads at a time, as many are running`);
+    this.#uploads++;
+    const folder = join(this.#root, temporaryName());
+    const { maxModelBytes } = this.#options;
+    try {
       const images = await this.#calibration(calibration);
-      const folder = join(this.#root, temporaryName());
-      const { maxModelBytes } = this.#options;
-      try {
-        await mkdir(folder, { recursive: true });
-        await unpackTar(archive, folder, { entries: MAX_FILES, fileBytes: maxModelBytes, totalBytes: maxModelBytes });
-        return await this.#run(folder, images, request);
-      } finally {
-        await rm(folder, { recursive: true, force: true });
-      }
-    });
+      await mkdir(folder, { recursive: true });
+      await unpackTar(archive, folder, { entries: MAX_FILES, fileBytes: maxModelBytes, totalBytes: maxModelBytes });
+      return await this.#alone(() => this.#run(folder, images, request));
+    } catch (error) {
+      throw withoutRoom(error);
+    } finally {
+      this.#uploads--;
+      await rm(folder, { recursive: true, force: true });
+    }
   }
 
   /** Ends an import that runs; what it has not published is gone. */
@@ -90,18 +99,12 @@ export class Importer {
   }
 
   async #alone<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#busy) {
-      throw new ServiceError('too_many_requests', 'expected one import at a time, one is running', {
-        retry_after_s: RETRY_S,
-      });
-    }
+    if (this.#busy) throw busy('one import at a time, one is running');
     this.#busy = true;
     try {
       return await work();
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
-      throw new ServiceError('storage_full', 'the model does not fit on the disk');
+      throw withoutRoom(error);
     } finally {
       this.#busy = false;
     }
@@ -112,8 +115,9 @@ export class Importer {
   }
 
   async #run(path: string, calibration: string | null, request: ImportRequest): Promise<Imported> {
-    const { store, heapLimitMb = HEAP_LIMIT_MB, modelsDir, dataDir, energyTable, maxImagePixels } = this.#options;
-    const input = { path, calibration, request, modelsDir, dataDir, energyTable, maxImagePixels };
+    const { store, heapLimitMb = HEAP_LIMIT_MB, ...options } = this.#options;
+    const { modelsDir, dataDir, energyTable, maxImagePixels, maxModelBytes } = options;
+    const input = { path, calibration, request, modelsDir, dataDir, energyTable, maxImagePixels, maxModelBytes };
     this.#thread = startImport(input, heapLimitMb);
     try {
       const { version, summary } = await this.#thread.answer;
@@ -124,6 +128,16 @@ export class Importer {
       this.#thread = null;
     }
   }
+}
+
+function busy(expected: string): ServiceError {
+  return new ServiceError('too_many_requests', `expected ${expected}`, { retry_after_s: RETRY_S });
+}
+
+function withoutRoom(error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  return new ServiceError('storage_full', 'the model does not fit on the disk');
 }
 
 /** The real path of something below a folder. No name of it begins with a dot, and no link leads out. */

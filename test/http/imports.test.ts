@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -179,6 +181,29 @@ test('one import at a time; the next one finds the place free, also after one th
   }
   assertProblem(await post().send({ ...body, path: 'nothing' }), 'invalid_field');
   await post().send(body).expect(201);
+});
+
+test('an upload that is slow holds up nobody, and there are four at most', async (t) => {
+  const { app, post, dataDir } = await importApp(t);
+  await writeConverted(join(dataDir, 'imports', 'net'), net);
+  const { port } = app.server.address() as AddressInfo;
+  const headers = { authorization: AUTHORIZATION, 'content-type': 'application/x-tar' };
+  const options = { port, host: '127.0.0.1', method: 'POST', path: '/admin/models?model=slow', headers };
+  const folders = async () => (await readdir(join(dataDir, 'imports'))).filter((name) => name.startsWith('.tmp-'));
+  const bytes = tarOf(files());
+  const uploads = [1, 2, 3, 4].map(() => {
+    const upload = httpRequest(options);
+    upload.on('error', () => undefined);
+    upload.write(bytes.subarray(0, 5000));
+    return upload;
+  });
+  while ((await folders()).length < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  await post().send({ model: 'net', path: 'net' }).expect(201);
+  const fifth = await post('?model=net').set('content-type', 'application/x-tar').send(bytes);
+  assert.match(assertProblem(fifth, 'too_many_requests').detail as string, /at most 4 uploads/);
+  for (const upload of uploads) upload.destroy();
+  while ((await folders()).length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await post('?model=net').set('content-type', 'application/x-tar').send(bytes).expect(201);
 });
 
 test('what is asked for in a query is what is asked for in fields', async (t) => {
