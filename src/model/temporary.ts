@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /** `.tmp-<machine>-<pid>-<random>`: what is still being written; readers pass over it. */
 const PATTERN = /^\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]+$/;
-/** Past it, a leftover whose writer cannot be asked is taken for dead. No publication takes so long; an upload writes into its folder as it goes. */
+/** Past it, a leftover whose writer cannot be asked is taken for dead. No publication takes so long; an upload may, but its process can be asked. */
 const LEFT_MS = 3_600_000;
 
 export function temporaryName(): string {
@@ -35,12 +35,19 @@ export function removeLeftoversIn(folder: string): void {
     if (match === null) continue;
     const path = join(folder, name);
     try {
-      const dead = match[1] === machine() && !isAlive(Number(match[2]));
-      if (dead || Date.now() - statSync(path).mtimeMs > LEFT_MS) rmSync(path, { recursive: true, force: true });
+      if (isDead(match[1], Number(match[2]), statSync(path).mtimeMs)) rmSync(path, { recursive: true, force: true });
     } catch {
       // Another process removed it first, or this one may not: either way it is only passed over.
     }
   }
+}
+
+function isDead(host: string, pid: number, mtimeMs: number): boolean {
+  const isOld = Date.now() - mtimeMs > LEFT_MS;
+  if (host !== machine()) return isOld;
+  // A container's processes have the same few ids at every start: what is older than this one is another's.
+  if (pid === process.pid) return isOld && mtimeMs < Date.now() - 1000 * process.uptime();
+  return !isAlive(pid);
 }
 
 function isAlive(pid: number): boolean {
