@@ -167,6 +167,24 @@ test('a folder of images makes the ranges', async (t) => {
   await assert.rejects(imported(folder, {}, join(images, 'none')), { code: 'invalid_field', message: /calibration/ });
 });
 
+test('a folder of much else than images is looked through only so far', async (t) => {
+  const [folder, images] = [await written(t), folderOf(t)];
+  const names = Array.from({ length: 150 }, (_, i) => `${100 + i}.txt`);
+  for (const name of names) await writeFile(join(images, name), 'no image');
+  await writeFile(
+    join(images, 'zz.png'),
+    await sharp({ create: { width: 9, height: 9, channels: 3, background: '#123' } })
+      .png()
+      .toBuffer(),
+  );
+  const { manifest } = await imported(folder, { calibration_images: 6 }, images);
+  assert.equal(manifest.imported?.calibration_images, 1);
+  await assert.rejects(imported(folder, { calibration_images: 4 }, images), {
+    code: 'invalid_field',
+    message: /calibration: expected a folder of images, got "141 other files"/,
+  });
+});
+
 test('weights that are missing, short, of another shape or dtype are named', async (t) => {
   const cases: [RegExp, (weights: Record<string, unknown>[], shard: string) => unknown][] = [
     [/"Conv1\/kernel": expected an entry in weightsManifest/, (weights) => weights.splice(0, 1)],
