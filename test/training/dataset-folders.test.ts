@@ -94,6 +94,40 @@ test('a gzip that becomes too much is refused, and leaves nothing', async (t) =>
   await refused(t, { ...files, 'train-images-idx3-ubyte.gz': gzipSync(images).subarray(0, 3000) }, /train-images/);
 });
 
+test('more examples than a part can have are refused before they are read', async (t) => {
+  const count = 2_000_001;
+  const header = (shape: number[]) => idx([count, ...shape], []);
+  const images = { ...idxFiles([1, 1], 40, 10), 'train-images-idx3-ubyte': header([1, 1]) };
+  const dir = await dataDir(t, {
+    plain: { ...images, 'train-labels-idx1-ubyte': header([]) },
+    cifar: { 'train.bin': '', 'test.bin': cifarRecords([[0]]) },
+    labels: idxFiles([1, 1], 40, 10),
+  });
+  await truncate(join(dir, 'datasets/plain/train-images-idx3-ubyte'), 16 + count);
+  await truncate(join(dir, 'datasets/plain/train-labels-idx1-ubyte'), 8 + count);
+  await truncate(join(dir, 'datasets/cifar/train.bin'), count * 3073);
+  await truncate(join(dir, 'datasets/labels/train-labels-idx1-ubyte'), 3_000_000_000);
+  for (const name of ['plain', 'cifar']) {
+    await assert.rejects(findDataset(name, dir)(), {
+      message: /train.*: expected at most 2000000 examples, got 2000001/,
+    });
+  }
+  await assert.rejects(findDataset('labels', dir)(), { message: /train-labels.*: expected at most \d+ bytes/ });
+  const packed = gzipSync(Buffer.concat([header([1, 1]), Buffer.alloc(count)]));
+  const { 'train-images-idx3-ubyte': _, ...others } = images;
+  await refused(t, { ...others, 'train-images-idx3-ubyte.gz': packed }, /at most 2000000 examples/);
+});
+
+test('the files that say names and settings are files of some size', async (t) => {
+  const cifar = { 'data_batch_1.bin': cifarRecords([[0], [1], [0]]), 'test_batch.bin': cifarRecords([[1]]) };
+  const names = (text: string) => ({ ...cifar, 'batches.meta.txt': text });
+  await refused(t, names('a\nb\n'.padEnd(65_537, '\n')), /batches.meta.txt: expected at most 65536 bytes/);
+  await refused(t, names(Array.from({ length: 257 }, (_, i) => i).join('\n')), /at most 256 names, got 257/);
+  await refused(t, names('a\nb\na\n'), /batches.meta.txt: expected each name once/);
+  await refused(t, { ...cifar, 'dataset.json/x': '' }, /dataset.json: expected a file, got a folder/);
+  await refused(t, { ...cifar, 'dataset.json': ' '.repeat(4_194_305) }, /dataset.json: expected at most 4194304 bytes/);
+});
+
 test('CIFAR binary files of ten and of a hundred classes are data sets, planes become pixels', async (t) => {
   const ten = await opened(t, {
     'data_batch_1.bin': cifarRecords([[3], [0], [1]]),

@@ -5,13 +5,16 @@
 import { open, readFile } from 'node:fs/promises';
 import type { Entry } from './entries.js';
 import { badDataset, fileFault, namesIn } from './faults.js';
-import type { BytePart, RecordFile } from './records.js';
+import { type BytePart, checkCount, type RecordFile } from './records.js';
 
 const SIDE = 32;
 export const CHANNELS = 3;
 export const PIXELS = SIDE * SIDE * CHANNELS;
 const LABEL_FILES = ['batches.meta.txt', 'fine_label_names.txt'];
 const BLOCK = 1000;
+const LARGEST_NAMES = 65_536;
+/** A label is a byte. */
+const MOST_NAMES = 256;
 
 export interface CifarLayout {
   kind: 'cifar-binary';
@@ -40,13 +43,17 @@ export async function readCifarParts(layout: CifarLayout): Promise<{ train: Byte
   return { train: await readPart(layout.train, labelBytes), test: await readPart(layout.test, labelBytes) };
 }
 
-/** The names in the label file; null where there is none. */
+/** The names in the label file; null where there is none. @throws ServiceError `bad_dataset` */
 export async function readNames({ names }: CifarLayout): Promise<string[] | null> {
   if (names === undefined) return null;
+  if (names.size > LARGEST_NAMES) throw badDataset(names.name, `at most ${LARGEST_NAMES} bytes`, `${names.size}`);
   const text = await readFile(names.path, 'utf8').catch((error: unknown) => {
     throw fileFault(names.name, error);
   });
-  return text.split(/\r?\n/).filter((line) => line !== '');
+  const lines = text.split(/\r?\n/).filter((line) => line !== '');
+  if (lines.length > MOST_NAMES) throw badDataset(names.name, `at most ${MOST_NAMES} names`, `${lines.length}`);
+  if (new Set(lines).size < lines.length) throw badDataset(names.name, 'each name once', 'one twice');
+  return lines;
 }
 
 /** One or two: what all files' lengths are multiples of. Where both fit, the names decide. */
@@ -64,7 +71,9 @@ async function readPart(entries: readonly Entry[], labelBytes: number): Promise<
   const files: RecordFile[] = entries.map(({ path, name, size }) => {
     return { path, name, offset: labelBytes, stride, count: size / stride };
   });
-  const labels = new Uint8Array(files.reduce((sum, { count }) => sum + count, 0));
+  const total = files.reduce((sum, { count }) => sum + count, 0);
+  checkCount(files[0].name, total);
+  const labels = new Uint8Array(total);
   let at = 0;
   for (const file of files) {
     await readLabels(file, labelBytes, labels.subarray(at, at + file.count));

@@ -102,10 +102,17 @@ export function carveValidation(
   count: number,
   share = VALIDATION_SHARE,
 ): { train: Uint32Array; validation: Uint32Array } {
-  const order = mixed(Uint32Array.from({ length: count }, (_, i) => i));
+  const order = mixed(consecutive(0, count));
   // The product of a share and a count that should be whole may lie just below.
   const validation = Math.min(count - 1, Math.max(1, Math.floor(count * share + 1e-6)));
   return { train: order.subarray(validation), validation: order.subarray(0, validation) };
+}
+
+/** first, first + 1 … */
+export function consecutive(first: number, count: number): Uint32Array {
+  const numbers = new Uint32Array(count);
+  for (let i = 0; i < count; i++) numbers[i] = first + i;
+  return numbers;
 }
 
 /** In place, in the same order every time: a part of a split has all classes. */

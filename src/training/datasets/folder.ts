@@ -6,6 +6,7 @@ import { CHANNELS, readCifarParts, readNames } from './cifar-binary.js';
 import {
   type Augmentation,
   carveValidation,
+  consecutive,
   mixed,
   OPEN_DEFAULTS,
   type OpenDataset,
@@ -25,6 +26,8 @@ export interface FolderOptions extends OpenOptions {
   dataDir: string;
   /** What holds where the folder's dataset.json says nothing. */
   presets?: DatasetSettings;
+  /** By default the one of the data set's name. */
+  cache?: DatasetCache;
 }
 
 const DEFAULT_SIDE = 32;
@@ -68,9 +71,7 @@ async function openBytes(
   }
   const { maxBytes = OPEN_DEFAULTS.maxBytes, imageSize } = options;
   const parts =
-    layout.kind === 'idx'
-      ? await readIdxParts(layout, new DatasetCache(options.dataDir, name), maxBytes)
-      : await readCifarParts(layout);
+    layout.kind === 'idx' ? await readIdxParts(layout, cacheOf(name, options), maxBytes) : await readCifarParts(layout);
   const { train, test } = parts;
   if (train.shape.some((n, i) => n !== test.shape[i])) {
     throw badDataset(test.files[0].name, `images of ${train.shape.join('×')} as in train`, test.shape.join('×'));
@@ -95,10 +96,14 @@ async function openBytes(
     labels,
     train: split(carved.train),
     validation: split(carved.validation),
-    test: split(Uint32Array.from(test.labels, (_, i) => train.labels.length + i)),
+    test: split(consecutive(train.labels.length, test.labels.length)),
     skipped: null,
     close: () => source.close(),
   };
+}
+
+function cacheOf(name: string, { dataDir, cache }: FolderOptions): DatasetCache {
+  return cache ?? new DatasetCache(dataDir, name);
 }
 
 /** The names that are given, or the numbers that occur. */
@@ -129,7 +134,7 @@ async function openImages(
   }
   const { maxImagePixels, maxBytes, onProgress, isCancelled } = { ...OPEN_DEFAULTS, ...options };
   const input = inputOf(shape, 'cover', settings, options);
-  const { path, size, bad } = await decodeAll(files, new DatasetCache(options.dataDir, name), {
+  const { path, size, bad } = await decodeAll(files, cacheOf(name, options), {
     root: layout.folder,
     spec: { shape, resize: input.resize },
     maxImagePixels,

@@ -7,17 +7,20 @@ import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip, gunzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { createGunzip, gunzip } from 'node:zlib';
 import type { DatasetCache } from './cache.js';
 import type { Entry } from './entries.js';
 import { badDataset, fileFault, namesIn } from './faults.js';
-import type { BytePart } from './records.js';
+import { type BytePart, checkCount, MOST_EXAMPLES } from './records.js';
 
 /** `train-images-idx3-ubyte`, `t10k-labels.idx1-ubyte.gz`, `emnist-letters-test-images-idx3-ubyte` … */
 const NAME = /^(?:(.+)[-_.])?(train|t10k|test)[-_.](images|labels)[-_.]idx([134])[-_.]ubyte(\.gz)?$/;
 const ROLES = ['train-images', 'train-labels', 'test-images', 'test-labels'] as const;
 type Role = (typeof ROLES)[number];
 const LARGEST_HEADER = 4 + 4 * 4;
+/** A byte a label; a gzip of bytes that cannot be made smaller has a little more. */
+const LARGEST_LABELS = MOST_EXAMPLES + 65_536;
 
 export interface IdxLayout {
   kind: 'idx';
@@ -68,7 +71,7 @@ export async function readIdxParts(
     const size = height * width * channels;
     const file = { path, name: images.name, offset, stride: size, count };
     const part = { shape: [height, width, channels] as BytePart['shape'], files: [file], labelFile: labels.name };
-    return { ...part, labels: await readLabels(labels, count, maxBytes) };
+    return { ...part, labels: await readLabels(labels, count) };
   };
   return {
     train: await read(files['train-images'], files['train-labels']),
@@ -78,7 +81,9 @@ export async function readIdxParts(
 
 async function readHeader(path: string, name: string) {
   try {
-    return parseIdxHeader(await head(path), (await stat(path)).size, [3, 4], name);
+    const header = parseIdxHeader(await head(path), (await stat(path)).size, [3, 4], name);
+    checkCount(name, header.shape[0]);
+    return header;
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code?.startsWith('E') ? fileFault(name, error) : error;
   }
@@ -112,13 +117,15 @@ export function parseIdxHeader(
   return { shape, offset };
 }
 
-async function readLabels(entry: Entry, count: number, maxBytes: number): Promise<Uint8Array> {
+async function readLabels(entry: Entry, count: number): Promise<Uint8Array> {
   let bytes: Buffer;
   try {
-    if (entry.size > maxBytes) throw badDataset(entry.name, `at most ${maxBytes} bytes`, `${entry.size} bytes`);
+    if (entry.size > LARGEST_LABELS) {
+      throw badDataset(entry.name, `at most ${LARGEST_LABELS} bytes`, `${entry.size} bytes`);
+    }
     bytes = await readFile(entry.path);
     // One byte more than there should be says that there are too many.
-    if (entry.name.endsWith('.gz')) bytes = gunzipSync(bytes, { maxOutputLength: 9 + count });
+    if (entry.name.endsWith('.gz')) bytes = await promisify(gunzip)(bytes, { maxOutputLength: 9 + count });
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (code === 'ERR_BUFFER_TOO_LARGE') {

@@ -3,6 +3,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { pixelFiller } from '../../model/input-spec.js';
 import type { InputSpec } from '../../model/manifest.js';
 import type { LabelledSplit } from './dataset.js';
+import { badDataset } from './faults.js';
 
 /** Images of bytes, by number from 0. */
 export interface ImageSource {
@@ -31,6 +32,14 @@ export interface BytePart {
   labels: Uint8Array;
   /** The file that they come from, as an error names it. */
   labelFile: string;
+}
+
+/** Of a part: what a byte and four more an example, and one pass over them all, can be without being felt. */
+export const MOST_EXAMPLES = 2_000_000;
+
+/** @param where file or folder that so many examples are in */
+export function checkCount(where: string, count: number): void {
+  if (count > MOST_EXAMPLES) throw badDataset(where, `at most ${MOST_EXAMPLES} examples`, `${count}`);
 }
 
 export interface RecordLayout {

@@ -1,10 +1,11 @@
 /** `dataset.json`: what the owner of a data set says of it. */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ServiceError } from '../../errors.js';
 import type { InputSpec } from '../../model/manifest.js';
 import { CLASS_WEIGHTS_RULE, type ClassWeights, isClassWeights } from './class-weights.js';
 import type { Augmentation } from './dataset.js';
-import { badDataset } from './faults.js';
+import { badDataset, fileFault } from './faults.js';
 
 export interface DatasetSettings {
   /** Side of the images, or [height, width]; of image folders. */
@@ -62,12 +63,16 @@ const RULES: Record<keyof DatasetSettings, Rule> = {
 export async function readSettings(folder: string): Promise<DatasetSettings> {
   let text: string;
   try {
-    text = await readFile(join(folder, SETTINGS_FILE), 'utf8');
+    const path = join(folder, SETTINGS_FILE);
+    const found = await stat(path);
+    if (!found.isFile()) throw badDataset(SETTINGS_FILE, 'a file', found.isDirectory() ? 'a folder' : 'no file');
+    if (found.size > LARGEST_FILE) throw badDataset(SETTINGS_FILE, `at most ${LARGEST_FILE} bytes`, `${found.size}`);
+    text = await readFile(path, 'utf8');
   } catch (error) {
+    if (error instanceof ServiceError) throw error;
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw error;
+    throw fileFault(SETTINGS_FILE, error);
   }
-  if (text.length > LARGEST_FILE) throw badDataset(SETTINGS_FILE, `at most ${LARGEST_FILE} bytes`, `${text.length}`);
   let value: unknown;
   try {
     value = JSON.parse(text);
