@@ -18,5 +18,5 @@ export function namesIn(names: readonly string[], nothing = 'none'): string {
 /** What the file system says, without the machine's paths. */
 export function fileFault(name: string, error: unknown): ServiceError {
   const { code, message } = error as NodeJS.ErrnoException;
-  return badDataset(name, 'a file that can be read', code ?? message);
+  return badDataset(name, 'a file or folder that can be read', code ?? message);
 }

@@ -1,5 +1,6 @@
 /** The files of an image folder: which class each is of, and which part it belongs to. */
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { type Entry, entriesOf } from './entries.js';
 import { badDataset, namesIn } from './faults.js';
 
@@ -28,11 +29,14 @@ export interface ImageFile {
 }
 
 export type Part = 'train' | 'validation' | 'test';
+type CarvedPart = Exclude<Part, 'train'>;
+type Draws = Record<CarvedPart, number>;
 
 export const TEST_SHARE = 0.1;
 const TEST_NAMES = ['test', 'testing'];
 const VALIDATION_NAMES = ['val', 'valid', 'validation'];
 const MOST_CLASSES = 10_000;
+const DRAWS_A_TURN = 500;
 
 /** Null where the folder has no sub-folders. */
 export async function findImages(path: string, entries: readonly Entry[]): Promise<ImagesLayout | null> {
@@ -40,7 +44,7 @@ export async function findImages(path: string, entries: readonly Entry[]): Promi
   if (folders.length === 0) return null;
   const named = (names: string[]) => folders.find(({ name }) => names.includes(name.toLowerCase()));
   const [train, test, validation] = [named(['train', 'training']), named(TEST_NAMES), named(VALIDATION_NAMES)];
-  const inside = train && (test || validation) ? await entriesOf(train.path) : [];
+  const inside = train && (test || validation) ? await entriesOf(train.path, train.name) : [];
   if (!train || !inside.some(({ isFolder }) => isFolder)) {
     return { kind: 'images', train: { path, prefix: '' }, validation: null, test: null };
   }
@@ -71,7 +75,9 @@ export async function listImages(
   shares: Shares,
   orders: readonly (readonly string[] | undefined)[] = [],
 ): Promise<{ labels: string[]; files: ImageFile[] }> {
-  const classes = (await entriesOf(layout.train.path)).filter(({ isFolder }) => isFolder);
+  const classes = (await entriesOf(layout.train.path, layout.train.prefix || 'folder')).filter(
+    ({ isFolder }) => isFolder,
+  );
   const names = classes.map(({ name }) => name);
   if (names.length < 2 || names.length > MOST_CLASSES) {
     const wanted = `a sub-folder for each class, 2 to ${MOST_CLASSES}`;
@@ -82,8 +88,11 @@ export async function listImages(
   const present = new Set(files.map(({ label }) => label));
   const empty = labels.find((_, label) => !present.has(label));
   if (empty !== undefined) throw badDataset(layout.train.prefix + empty, 'image files', 'none');
-  if (layout.test === null) carve(files, labels, 'test', shares.test);
-  if (layout.validation === null) carve(files, labels, 'validation', shares.validation);
+  if (layout.test === null || layout.validation === null) {
+    const draws = await drawAll(files);
+    if (layout.test === null) carve(files, draws, 'test', shares.test);
+    if (layout.validation === null) carve(files, draws, 'validation', shares.validation);
+  }
   if (layout.validation !== null) files.push(...(await filesOf(layout.validation, 'validation', labels)));
   if (layout.test !== null) files.push(...(await filesOf(layout.test, 'test', labels)));
   return { labels, files };
@@ -95,11 +104,11 @@ export function sameNames(a: readonly string[], b: readonly string[]): boolean {
 
 async function filesOf({ path, prefix }: Folder, part: Part, labels: readonly string[]): Promise<ImageFile[]> {
   const files: ImageFile[] = [];
-  for (const folder of await entriesOf(path)) {
+  for (const folder of await entriesOf(path, prefix || 'folder')) {
     if (!folder.isFolder) continue;
     const label = labels.indexOf(folder.name);
     if (label < 0) throw badDataset(`${prefix}${folder.name}`, `a class of train: ${namesIn(labels)}`, 'another');
-    for (const { name, isFolder, size, mtimeMs } of await entriesOf(folder.path)) {
+    for (const { name, isFolder, size, mtimeMs } of await entriesOf(folder.path, prefix + folder.name)) {
       const full = `${prefix}${folder.name}/${name}`;
       if (isFolder) throw badDataset(full, 'an image file', 'a folder');
       files.push({ name: full, label, part, size, mtimeMs });
@@ -109,12 +118,15 @@ async function filesOf({ path, prefix }: Folder, part: Part, labels: readonly st
 }
 
 /** Gives a share of each class of train to another part: at least one where there are two, and never all. */
-function carve(files: readonly ImageFile[], labels: readonly string[], part: Part, share: number): void {
-  const byClass: { file: ImageFile; draw: number }[][] = labels.map(() => []);
-  for (const file of files) {
-    if (file.part === 'train') byClass[file.label].push({ file, draw: draw(`${part} ${file.name}`) });
+function carve(files: readonly ImageFile[], draws: readonly Draws[], part: CarvedPart, share: number): void {
+  const byClass = new Map<number, { file: ImageFile; draw: number }[]>();
+  for (const [i, file] of files.entries()) {
+    if (file.part !== 'train') continue;
+    const drawn = byClass.get(file.label) ?? [];
+    drawn.push({ file, draw: draws[i][part] });
+    byClass.set(file.label, drawn);
   }
-  for (const drawn of byClass) {
+  for (const drawn of byClass.values()) {
     drawn.sort((a, b) => a.draw - b.draw);
     const wanted = drawn.filter(({ draw }) => draw < share).length;
     const taken = Math.min(Math.max(1, wanted), drawn.length - 1);
@@ -122,7 +134,13 @@ function carve(files: readonly ImageFile[], labels: readonly string[], part: Par
   }
 }
 
-/** 0 ≤ x < 1, evenly spread over names. */
-function draw(name: string): number {
-  return createHash('sha256').update(name).digest().readUInt32BE(0) / 2 ** 32;
+/** For each file two numbers 0 ≤ x < 1, evenly spread over names and independent; the event loop turns meanwhile. */
+async function drawAll(files: readonly ImageFile[]): Promise<Draws[]> {
+  const draws: Draws[] = [];
+  for (const { name } of files) {
+    const digest = createHash('sha256').update(`test ${name}`).digest();
+    draws.push({ test: digest.readUInt32BE(0) / 2 ** 32, validation: digest.readUInt32BE(4) / 2 ** 32 });
+    if (draws.length % DRAWS_A_TURN === 0) await setImmediate();
+  }
+  return draws;
 }

@@ -1,7 +1,7 @@
 /** What kind of data set a folder holds, by its content. */
 import { type CifarLayout, findCifar } from './cifar-binary.js';
 import { type Entry, entriesOf } from './entries.js';
-import { badDataset, fileFault, namesIn } from './faults.js';
+import { badDataset, namesIn } from './faults.js';
 import { findIdx, type IdxLayout } from './idx.js';
 import { findImages, type ImagesLayout } from './image-listing.js';
 
@@ -19,22 +19,14 @@ const MOST_WRAPPINGS = 3;
  */
 export async function recognise(path: string): Promise<Layout> {
   let folder = path;
-  let entries = await readFolder(folder);
+  let entries = await entriesOf(folder, 'folder');
   for (let i = 0; i < MOST_WRAPPINGS && entries.length === 1 && entries[0].isFolder; i++) {
     folder = entries[0].path;
-    entries = await readFolder(folder);
+    entries = await entriesOf(folder, 'folder');
   }
   const layout = findIdx(entries) ?? findCifar(entries) ?? (await findImages(folder, entries));
   if (layout === null) throw badDataset('folder', EXPECTED, namesIn(entries.map(shown), 'an empty folder'));
   return { ...layout, folder };
-}
-
-async function readFolder(path: string): Promise<Entry[]> {
-  try {
-    return await entriesOf(path);
-  } catch (error) {
-    throw fileFault('folder', error);
-  }
 }
 
 function shown({ name, isFolder }: Entry): string {
