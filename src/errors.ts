@@ -27,7 +27,7 @@ export const ERRORS = {
   request_timeout: [408, 'The request did not arrive in time'],
   job_finished: [409, 'The job has already ended'],
   dataset_exists: [409, 'There is a data set of this name'],
-  dataset_in_use: [409, 'A job uses the data set'],
+  dataset_in_use: [409, 'A job or an upload uses the data set'],
   body_too_large: [413, 'The body is too large'],
   image_too_large: [413, 'The image has too many pixels'],
   unsupported_media_type: [415, 'The content type is not supported'],

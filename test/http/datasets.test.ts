@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { mkdir, rename } from 'node:fs/promises';
+import { mkdir, rename, symlink } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -153,6 +153,68 @@ test('what is no data set leaves nothing, and what was there stays', async (t) =
   assert.deepEqual(app.folders(), ['set']);
   assert.equal((await app.list()).body.datasets[2].kind, 'idx');
   assert.deepEqual(readdirSync(join(app.dataDir, 'cache', 'datasets')), []);
+});
+
+test('an upload that is refused leaves the cache of what has the name, and none of its own', async (t) => {
+  let asked = 0;
+  // The job begins while the archive arrives.
+  const app = await datasetApp(t, { usedBy: async () => (asked++ === 0 ? null : 'job-1') });
+  const cached = () => readdirSync(join(app.dataDir, 'cache', 'datasets'));
+  await app.upload('name=pets', pets).expect(201);
+  const first = cached();
+  assert.equal(first.length, 1);
+  const others = archiveOf({ ...(await imageFiles({ cat: shades(9, 0, 40), dog: shades(9, 200, 240) })) });
+  assertProblem(await app.upload('name=pets&replace=true', others), 'dataset_in_use');
+  assert.deepEqual(cached(), first);
+  const none = archiveOf({
+    ...(await imageFiles({ cat: shades(9, 0, 40) })),
+    'dog/0.png': 'no image',
+    'dataset.json': '{"bad_file_share":0.5}',
+  });
+  assertProblem(await app.upload('name=new', none), 'bad_dataset');
+  assert.deepEqual(cached(), first);
+});
+
+test('a replacement removes the old cache, also where a replaced set was left over', async (t) => {
+  const app = await datasetApp(t);
+  await app.upload('name=pets', pets).expect(201);
+  await mkdir(join(app.dataDir, 'datasets', '.replaced-pets', 'cat'), { recursive: true });
+  await app.upload('name=pets&replace=true', digits).expect(201);
+  assert.deepEqual(app.folders(), ['pets']);
+  assert.deepEqual(readdirSync(join(app.dataDir, 'cache', 'datasets')), []);
+});
+
+test('of two uploads of one name the second is refused, and so is its removal', async (t) => {
+  const app = await datasetApp(t);
+  await app.upload('name=x', digits).expect(201);
+  const { port } = app.app.server.address() as AddressInfo;
+  const headers = { authorization: AUTHORIZATION, 'content-type': TAR };
+  const path = '/admin/datasets?name=x&replace=true';
+  const upload = httpRequest({ port, host: '127.0.0.1', method: 'POST', path, headers });
+  upload.on('error', () => undefined);
+  upload.write(digits.subarray(0, 600));
+  while (app.folders().length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  assertProblem(await app.upload('name=x&replace=true', digits), 'dataset_in_use');
+  assertProblem(await app.remove('x'), 'dataset_in_use');
+  upload.destroy();
+  while (app.folders().length > 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  await app.remove('x').expect(204);
+});
+
+test('a folder that cannot be read is listed with what is wrong', async (t) => {
+  const app = await datasetApp(t);
+  const root = join(app.dataDir, 'datasets');
+  for (const name of ['within', 'below']) await mkdir(join(root, name, 'test', 'cat'), { recursive: true });
+  await symlink('loop', join(root, 'loop'));
+  await symlink('train', join(root, 'within', 'train'));
+  await mkdir(join(root, 'below', 'train'));
+  await symlink('cat', join(root, 'below', 'train', 'cat'));
+  const listed = (await app.list().expect(200)).body.datasets.slice(2) as { name: string; error: string | null }[];
+  assert.deepEqual(
+    listed.map(({ name }) => name),
+    ['below', 'loop', 'within'],
+  );
+  assert.match(listed[1].error as string, /ELOOP/);
 });
 
 test('an upload that breaks off leaves nothing', async (t) => {

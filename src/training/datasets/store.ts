@@ -51,6 +51,8 @@ export class DatasetStore {
   readonly #root: string;
   /** One change of names at a time. */
   #changing: Promise<unknown> = Promise.resolve();
+  /** Names that archives arrive for. */
+  readonly #uploading = new Set<string>();
 
   /** Removes what killed uploads left behind, and puts back what one was about to replace. */
   constructor(options: DatasetStoreOptions) {
@@ -85,24 +87,30 @@ export class DatasetStore {
    */
   async add(name: string, source: Readable, { replace }: { replace: boolean }): Promise<DatasetSummary> {
     await this.#refuse(name, replace);
-    await makeFolder(this.#root);
+    this.#refuseUploading(name);
+    this.#uploading.add(name);
     const temporary = join(this.#root, temporaryName());
     const { dataDir, maxBytes, maxFiles, maxImagePixels } = this.#options;
+    const cache = new DatasetCache(dataDir, name, { isStaged: true });
     try {
+      await makeFolder(this.#root);
       await mkdir(temporary);
       await unpackTar(source, temporary, { entries: maxFiles, fileBytes: maxBytes, totalBytes: maxBytes });
-      const dataset = await openFolder(name, temporary, { dataDir, maxBytes, maxImagePixels });
+      const dataset = await openFolder(name, temporary, { dataDir, maxBytes, maxImagePixels, cache });
       dataset.close();
       await this.#change(async () => {
         await this.#refuse(name, replace);
         await putInPlace(temporary, this.#root, name);
+        await cache.settle();
       });
       return summaryOf(dataset);
     } catch (error) {
+      await (isThere(join(this.#root, name)) ? cache.discard() : cache.clear());
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
       throw new ServiceError('storage_full', 'the data set does not fit on the disk', { dataset: name });
     } finally {
+      this.#uploading.delete(name);
       await rm(temporary, { recursive: true, force: true });
     }
   }
@@ -115,6 +123,7 @@ export class DatasetStore {
         throw new ServiceError('dataset_not_found', `no data set ${JSON.stringify(name)}`, { field: 'name' });
       }
       await this.#refuse(name, true);
+      this.#refuseUploading(name);
       const away = join(this.#root, temporaryName());
       await rename(datasetFolder(this.#options.dataDir, name), away);
       await syncFolder(this.#root);
@@ -125,7 +134,9 @@ export class DatasetStore {
 
   async #kindOf(name: string): Promise<Pick<DatasetEntry, 'kind' | 'error'>> {
     const folder = datasetFolder(this.#options.dataDir, name);
-    if (!existsSync(folder)) return { kind: null, error: `not fetched yet: npm run dataset -- ${name}` };
+    if (Object.hasOwn(DATASETS, name) && !existsSync(folder)) {
+      return { kind: null, error: `not fetched yet: npm run dataset -- ${name}` };
+    }
     try {
       return { kind: (await recognise(folder)).kind, error: null };
     } catch (error) {
@@ -151,6 +162,13 @@ export class DatasetStore {
       field: 'name',
       job,
     });
+  }
+
+  /** Two uploads of one name would use and remove each other's decoded images. */
+  #refuseUploading(name: string): void {
+    if (!this.#uploading.has(name)) return;
+    const expected = `no other upload of data set ${JSON.stringify(name)}`;
+    throw new ServiceError('dataset_in_use', `expected ${expected}, got one that runs`, { field: 'name', expected });
   }
 
   #change<T>(change: () => Promise<T>): Promise<T> {
@@ -187,8 +205,17 @@ function refuseBuiltIn(name: string): void {
 /** The new folder under the name; what was there has another name for the moment between, which {@link putBack} knows. */
 async function putInPlace(from: string, root: string, name: string): Promise<void> {
   const [folder, old] = [join(root, name), join(root, `${REPLACED}${name}`)];
-  if (isThere(folder)) await rename(folder, old);
-  await rename(from, folder);
+  if (isThere(folder)) {
+    // Left over where it could not be removed.
+    await rm(old, { recursive: true, force: true });
+    await rename(folder, old);
+  }
+  try {
+    await rename(from, folder);
+  } catch (error) {
+    if (isThere(old)) await rename(old, folder);
+    throw error;
+  }
   await syncFolder(root);
   await rm(old, { recursive: true, force: true });
 }
