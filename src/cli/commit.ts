@@ -20,6 +20,8 @@ export function commit(allowDirty: boolean): string | null {
     '--porcelain',
     '--',
     'src',
+    'native',
+    'scripts/build-native.mjs',
     'package.json',
     'package-lock.json',
     'tsconfig.json',
