@@ -7,7 +7,7 @@ import { ModelStore } from '../model/store.js';
 import { readEnergyTable } from '../quantize/energy.js';
 import { DATASETS, findDataset } from '../training/datasets/table.js';
 import { evaluateVersion } from '../training/evaluate.js';
-import { requantized } from '../training/requantizing.js';
+import { heldOutShare, requantized } from '../training/requantizing.js';
 import type { StartingPoint } from '../training/request.js';
 import { candidateOf } from '../training/runner.js';
 import { startingPoint } from '../training/starting-point.js';
@@ -61,6 +61,7 @@ await runCommand(HELP, async () => {
     labels: manifest.labels,
     maxImagePixels: config.maxImagePixels,
     maxBytes: config.maxDatasetBytes,
+    validationShare: heldOutShare(manifest, name),
   });
   const options = { energyTable: readEnergyTable(config.energyTable), limit, onProgress: counter() };
   if (values.choose === true) {

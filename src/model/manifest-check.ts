@@ -143,6 +143,7 @@ export function checkTraining(training: Fields): void {
   for (const text of ['command', 'architecture', 'dataset', 'backend']) training.string(text);
   for (const count of ['seed', 'examples', 'epochs', 'batch_size']) training.integer(count, { min: 0 });
   for (const number of ['learning_rate', 'duration_s']) training.number(number, { min: 0 });
+  if (training.get('validation_share') !== undefined) training.number('validation_share', { min: 0, max: 1 });
   training.fields('regularizer');
   for (const name of ['commit', 'from', 'job']) if (training.get(name) !== undefined) training.string(name);
   for (const epoch of training.list('history')) new Fields(epoch, `${training.where}: history`);

@@ -168,6 +168,8 @@ export interface TrainingRecord {
   width?: number;
   dataset: string;
   examples: number;
+  /** Share of the data set's training examples that was held out of them; absent in older versions and where files say. */
+  validation_share?: number;
   epochs: number;
   batch_size: number;
   learning_rate: number;

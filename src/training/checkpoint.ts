@@ -149,15 +149,16 @@ export async function removeCheckpoint(path: string): Promise<void> {
 }
 
 /**
- * A digest of all that the course of a training depends on: request, net, first weights, data and backend. What only names
- * the result is left out; so are the fields that the net and its first weights stand for.
+ * A digest of all that the course of a training depends on: request, net, first weights, data, backend, and the commit of
+ * this project where it is known. What only names the result is left out; so are the fields that the net and its first
+ * weights stand for.
  */
 export function trainingKey(
   { model: _model, from: _from, architecture: _architecture, publish: _publish, ...recipe }: TrainRequest,
   graph: Graph,
   start: Weights,
   dataset: Dataset,
-  backend: string,
+  { backend, commit = null }: { backend: string; commit?: string | null },
 ): string {
   const weights = [...start].map(([weight, { shape, data }]) => {
     return [weight, shape, sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))];
@@ -173,8 +174,9 @@ export function trainingKey(
     ...used,
     train: train.size,
     validation: validation.size,
+    content: dataset.content ?? null,
   };
-  return hashOf({ recipe, graph, weights, data, backend });
+  return hashOf({ recipe, graph, weights, data, backend, commit });
 }
 
 /** Why a file cannot be gone on from. */

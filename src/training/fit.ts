@@ -57,6 +57,8 @@ export interface FitCheckpoint {
   path: string;
   /** Whose arithmetic the training has; see `Backend.label`. */
   backend: string;
+  /** Of this project, where it is known: what another one computes may differ. */
+  commit?: string | null;
 }
 
 /**
@@ -92,7 +94,7 @@ export async function fit(
         ? null
         : new Checkpoint(
             checkpoint.path,
-            trainingKey(request, graph, start, dataset, checkpoint.backend),
+            trainingKey(request, graph, start, dataset, checkpoint),
             states,
             hooks.onNotice,
           );

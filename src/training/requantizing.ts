@@ -1,8 +1,17 @@
+import type { Manifest } from '../model/manifest.js';
 import type { NewVersion, Version } from '../model/store.js';
 import { type AppraisalOptions, appraise } from './appraisal.js';
 import type { Dataset } from './datasets/dataset.js';
 import type { StartingPoint } from './request.js';
 import { expectShape } from './start.js';
+
+/**
+ * The share of a data set's training examples to hold out, so that none of those that a version was trained on decides;
+ * undefined, the data set's own, where that is not known or it was trained on another.
+ */
+export function heldOutShare({ training }: Pick<Manifest, 'training'>, dataset: string): number | undefined {
+  return training?.dataset === dataset ? training.validation_share : undefined;
+}
 
 /**
  * The same weights and ranges with another choice of the quantiser, made anew on a data set's validation images and measured

@@ -90,7 +90,7 @@ async function trainOn(
     isCancelled: () => hooks.isCancelled(),
   };
   const { checkpoint: path } = options;
-  const checkpoint = path === undefined ? path : { path, backend: backend.label };
+  const checkpoint = path === undefined ? path : { path, backend: backend.label, commit: options.commit };
   const fitted = await fit(graph, first, dataset, request, following, checkpoint);
   const { weights } = fitted;
 
@@ -138,7 +138,7 @@ async function calibrationImages(split: Split, count: number, hooks: TrainingHoo
 
 function record(
   request: TrainRequest,
-  { augmentation, skipped }: TrainingData,
+  { augmentation, skipped, validationShare }: TrainingData,
   fitted: Fitted,
   backend: string,
   start: StartingPoint | undefined,
@@ -154,6 +154,7 @@ function record(
     width,
     dataset,
     examples: fitted.examples,
+    ...(validationShare !== null && { validation_share: validationShare }),
     epochs,
     batch_size,
     learning_rate,

@@ -80,6 +80,7 @@ const BAD: [string[], unknown, RegExp][] = [
   [['precisions', '8x9'], {}, /8x9: expected a key WxA/],
   [['precisions'], [], /precisions: expected an object/],
   [['training', 'seed'], 'x', /training: seed/],
+  [['training', 'validation_share'], 2, /training: validation_share/],
   [['training', 'history'], [1], /training: history: expected an object, got 1/],
   [['training', 'from'], 7, /training: from: expected a string/],
 ];

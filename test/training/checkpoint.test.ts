@@ -35,7 +35,7 @@ const REQUEST: TrainRequest = {
 };
 
 /** Noise in the shape of the net's input, with mirror images and shifts. */
-function noise(): Dataset {
+function noise(content?: string): Dataset {
   const split = (seed: number, size: number): Split => ({
     size,
     batch: async (indices) => ({
@@ -45,6 +45,7 @@ function noise(): Dataset {
   });
   return {
     name: 'noise',
+    content,
     inputShape: [11, 10, 2],
     inputRange: [-1, 1],
     labels: ['a', 'b', 'c', 'd'],
@@ -72,9 +73,9 @@ async function run(
   request: TrainRequest,
   path?: string,
   stopAfter = Number.POSITIVE_INFINITY,
-  backend: string = BACKEND,
+  { backend = BACKEND as string, commit = 'abc', content = 'noise' } = {},
 ) {
-  const checkpoint = path === undefined ? path : { path, backend };
+  const checkpoint = path === undefined ? path : { path, backend, commit };
   const told: FitProgress[] = [];
   const saved: number[] = [];
   const notices: string[] = [];
@@ -86,10 +87,12 @@ async function run(
     isCancelled: () => ++asked > stopAfter,
   };
   const tensors = tf.memory().numTensors;
-  const fitted = await fit(graph, randomWeights(graph, 9), noise(), request, hooks, checkpoint).catch((error) => {
-    if (error instanceof TrainingCancelled) return null;
-    throw error;
-  });
+  const fitted = await fit(graph, randomWeights(graph, 9), noise(content), request, hooks, checkpoint).catch(
+    (error) => {
+      if (error instanceof TrainingCancelled) return null;
+      throw error;
+    },
+  );
   assert.ok(tf.memory().numTensors <= tensors, 'tensors are left');
   const weights = [...(fitted?.weights.values() ?? [])].map(({ data }) => Buffer.from(data.slice().buffer));
   return { weights: Buffer.concat(weights), history: fitted?.history, told, saved, notices };
@@ -164,7 +167,9 @@ test('a file that is torn, foreign or of another training is said and not used, 
     assert.ok(weights.equals(whole.weights), what);
   }
   writeFileSync(file, good);
-  assert.match((await run(request, file, 0, 'another')).notices.join(), /another training or backend/);
+  for (const change of [{ backend: 'another' }, { commit: 'another' }, { content: 'another' }]) {
+    assert.match((await run(request, file, 0, change)).notices.join(), /another training or backend/);
+  }
   assert.equal(await isForeign(file), false);
   writeFileSync(file, 'precious');
   assert.equal(await isForeign(file), true);

@@ -7,14 +7,17 @@ import { before, type TestContext, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { ServiceError } from '../../src/errors.js';
 import { parseTrainRequest } from '../../src/jobs/validation.js';
-import type { InputSpec } from '../../src/model/manifest.js';
+import type { InputSpec, TrainingRecord } from '../../src/model/manifest.js';
 import { loadBackend } from '../../src/tensorflow/backend.js';
 import { lenet } from '../../src/training/architectures/lenet.js';
 import { openData } from '../../src/training/data.js';
 import { augment } from '../../src/training/datasets/augmentation.js';
 import { weightsOfClasses } from '../../src/training/datasets/class-weights.js';
+import { VALIDATION_SHARE } from '../../src/training/datasets/dataset.js';
+import { findDataset } from '../../src/training/datasets/table.js';
 import { crossEntropy } from '../../src/training/pass.js';
 import { Random as SeededRandom } from '../../src/training/random.js';
+import { heldOutShare } from '../../src/training/requantizing.js';
 import type { StartingPoint, TrainingProgress } from '../../src/training/request.js';
 import { train } from '../../src/training/trainer.js';
 import { imageFiles, shades, writeAll } from '../support/data-files.js';
@@ -56,7 +59,33 @@ test('a request goes before the data set, field by field', async (t) => {
   assert.deepEqual(asked.inputShape, [12, 12, 3]);
   assert.deepEqual([...(asked.lossWeights ?? [])], [1, 2.5]);
   assert.ok(asked.validation.size > own.validation.size);
+  assert.deepEqual([own.validationShare, asked.validationShare], [VALIDATION_SHARE, 0.4]);
   assert.equal((await opened(t, dir, { class_weights: 'none' })).lossWeights, null);
+});
+
+test('a quantiser is chosen anew on images that the training held out, by the share that it held out', async (t) => {
+  const dir = await dataDir(t);
+  const data = await opened(t, dir, { validation_share: 0.05 });
+  const training = { dataset: 'set', validation_share: 0.5 } as TrainingRecord;
+  assert.equal(heldOutShare({ training }, 'set'), 0.5);
+  assert.deepEqual(
+    [heldOutShare({ training }, 'other'), heldOutShare({ training: null }, 'set')],
+    [undefined, undefined],
+  );
+  const again = await findDataset(
+    'set',
+    dir,
+  )({ input: data.input, validationShare: heldOutShare({ training }, 'set') });
+  t.after(() => again.close());
+  assert.ok(again.validation.size > data.validation.size);
+});
+
+test('the content of a data set follows its files', async (t) => {
+  const dir = await dataDir(t);
+  const first = await opened(t, dir);
+  assert.equal((await opened(t, dir, { validation_share: 0.05 })).content, first.content);
+  await writeAll(join(dir, 'datasets', 'set'), await imageFiles({ b: shades(10, 150, 200) }));
+  assert.notEqual((await opened(t, dir)).content, first.content);
 });
 
 test('balanced weights count the examples that a limit leaves', async (t) => {
@@ -161,6 +190,7 @@ test('a training on images tells of its preparation and of what it left out, and
   assert.ok(told.some(({ phase, step, steps }) => phase === 'preparing' && step === 41 && steps === 41));
   assert.ok(told.filter(({ phase }) => phase !== 'preparing').every(({ skipped }) => skipped?.count === 1));
   const { training, labels, input } = version.manifest;
+  assert.equal(training?.validation_share, VALIDATION_SHARE);
   assert.match(training?.skipped?.files[0] ?? '', /^b\/bad.gif: /);
   assert.deepEqual([labels, input.shape, training?.class_weights], [['a', 'b'], [16, 16, 3], 'balanced']);
   for (const [name, { data }] of version.weights) assert.deepEqual(data, second.version.weights.get(name)?.data, name);

@@ -44,6 +44,8 @@ export interface Dataset {
   channelRanges?: InputSpec['channel_ranges'];
   labels: string[];
   augmentation: Augmentation;
+  /** Digest of what its files hold, as far as names, sizes, times and labels tell; absent where it has no files. */
+  content?: string;
   /** How much an example of each class counts in a training's loss; null or absent: all the same. */
   lossWeights?: Float32Array | null;
   train: Split;
@@ -65,6 +67,9 @@ export interface OpenDataset extends Dataset {
   input: InputSpec;
   /** What the data set itself asks for; a request may say otherwise. */
   classWeights: ClassWeights | null;
+  content: string;
+  /** Share of the training examples that validation is carved with; null where it has files of its own. */
+  validationShare: number | null;
   train: LabelledSplit;
   validation: LabelledSplit;
   test: LabelledSplit;

@@ -1,5 +1,6 @@
 /** A data set from a folder: whatever is in there becomes labels, shapes and three splits. */
 import { ServiceError } from '../../errors.js';
+import { hashOf, sha256 } from '../../model/digest.js';
 import type { InputSpec } from '../../model/manifest.js';
 import { DatasetCache } from './cache.js';
 import { CHANNELS, readCifarParts, readNames } from './cifar-binary.js';
@@ -84,7 +85,8 @@ async function openBytes(
   const input = inputOf(train.shape, 'contain', settings, options);
   const planes = layout.kind === 'cifar-binary' ? CHANNELS : undefined;
   const size = train.shape.reduce((a, b) => a * b, 1);
-  const carved = carveValidation(train.labels.length, validationShare(settings, options));
+  const share = validationShare(settings, options);
+  const carved = carveValidation(train.labels.length, share);
   const classes = Buffer.concat([train.labels, test.labels]);
   const source = openRecords([...train.files, ...test.files], { size, planes });
   const split = (order: Uint32Array) => splitOf(source, classes, order, input);
@@ -94,6 +96,8 @@ async function openBytes(
     inputRange: input.range,
     channelRanges: input.channel_ranges,
     labels,
+    content: contentOf(layout, labels, [sha256(train.labels), sha256(test.labels)]),
+    validationShare: share,
     train: split(carved.train),
     validation: split(carved.validation),
     test: split(consecutive(train.labels.length, test.labels.length)),
@@ -104,6 +108,12 @@ async function openBytes(
 
 function cacheOf(name: string, { dataDir, cache }: FolderOptions): DatasetCache {
   return cache ?? new DatasetCache(dataDir, name);
+}
+
+/** Of the files as they lie there: what is unpacked from them comes and goes. */
+function contentOf(layout: Exclude<Layout, ImagesLayout>, labels: string[], classes: string[]): string {
+  const entries = layout.kind === 'idx' ? Object.values(layout.files) : [...layout.train, ...layout.test];
+  return hashOf({ files: entries.map(({ name, size, mtimeMs }) => ({ name, size, mtimeMs })), labels, classes });
 }
 
 /** The names that are given, or the numbers that occur. */
@@ -162,6 +172,8 @@ async function openImages(
     inputRange: input.range,
     channelRanges: input.channel_ranges,
     labels,
+    content: hashOf({ files, bad, labels }),
+    validationShare: layout.validation === null ? shares.validation : null,
     train: split(train),
     validation: split(validation),
     test: split(test),
