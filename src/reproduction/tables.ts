@@ -5,7 +5,10 @@ import { PRECISIONS, type QuantizerName, type RunRecord } from './record.js';
 import { belowPlain, type Cell, type Row, summarise, titleOf } from './summary.js';
 
 const QUANTIZERS: [QuantizerName, string][] = [
-  ['ours', 'Our quantiser: per-channel weights, clips of the least error'],
+  [
+    'ours',
+    'Our quantiser: per-channel weights; clip rule, range factor and bias correction of each precision chosen on images held out of train',
+  ],
   ['min-max', "The paper's: per-tensor min-max for weights and activations"],
 ];
 
@@ -17,7 +20,8 @@ export function precisionName(key: string): string {
 /** A section of one study: what was done, a table for each quantiser, where methods lose, and the commands. */
 export function studySection(records: readonly RunRecord[]): string {
   const [{ dataset, net, width, mode }] = records;
-  const how = mode === 'fine-tuned' ? 'fine-tuned from one base a seed' : 'each method from scratch';
+  const fineTuned = `fine-tuned from one base ${isGiven(records) ? 'for all seeds' : 'a seed'}`;
+  const how = mode === 'fine-tuned' ? fineTuned : 'each method from scratch';
   const parts = [`### ${net}${width === 1 ? '' : ` × ${width}`}, ${how}`, introduction(records)];
   for (const [quantizer, title] of QUANTIZERS) {
     parts.push(
@@ -30,14 +34,19 @@ export function studySection(records: readonly RunRecord[]): string {
   return parts.join('\n\n');
 }
 
+/** Whether all seeds have one base, which was trained before. */
+function isGiven(records: readonly RunRecord[]): boolean {
+  return records.some(({ method, command }) => method === BASE && command === null);
+}
+
 function introduction(records: readonly RunRecord[]): string {
   const [{ mode, images }] = records;
   const distinct = (values: (string | number | null)[]) => [...new Set(values)].join(', ');
   const trained = records.filter(({ command }) => command !== null);
-  const hours = records.reduce((sum, { duration_s }) => sum + duration_s, 0) / 3600;
+  const hours = trained.reduce((sum, { duration_s }) => sum + duration_s, 0) / 3600;
   const budget =
     mode === 'fine-tuned'
-      ? 'Every method goes on from the same base of its seed for the same number of epochs, plain training too.'
+      ? `Every method goes on from ${isGiven(records) ? 'one base for all seeds' : 'the same base of its seed'} for the same number of epochs, plain training too.`
       : 'Every method trains from first weights for the same number of epochs.';
   return [
     budget,
