@@ -5,11 +5,12 @@ import { PROJECT_ROOT, readConfig } from '../config.js';
 import { NativeEngine } from '../engine/native.js';
 import { accuracyChart } from '../reproduction/chart.js';
 import { completeStudies, writeDocs } from '../reproduction/docs.js';
+import { givenBase } from '../reproduction/given-base.js';
 import { laboratory, modelsFolder } from '../reproduction/laboratory.js';
 import { METHOD_NAMES } from '../reproduction/methods.js';
 import { Records, type RunRecord } from '../reproduction/record.js';
 import { runStudy, type StudyHooks } from '../reproduction/runner.js';
-import { checkStudy, type Run, type Study } from '../reproduction/study.js';
+import { checkStudy, type GivenBase, type Run, type Study } from '../reproduction/study.js';
 import { studySection } from '../reproduction/tables.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
 import { DATASETS } from '../training/datasets/table.js';
@@ -63,6 +64,8 @@ await runCommand(HELP, async () => {
   }
   const dataDir = resolve(readConfig().dataDir);
   const study = studyOf(positionals[0], values, dataDir);
+  // A report needs no base.
+  if (typeof values.base === 'string' && !values.report) study.base = await baseOf(values.base, study);
   const backend = backendFlag(values);
   try {
     checkStudy(study);
@@ -72,7 +75,7 @@ await runCommand(HELP, async () => {
   if (!values.report) {
     const provenance = {
       commit: commit(values['allow-dirty'] === true),
-      reproduction: invocation('reproduce', args),
+      reproduction: invocation('reproduce', args.map(portable(values, dataDir))),
       models: commandPath(modelsFolder(study), dataDir),
     };
     await warnOfReferenceEngine();
@@ -95,13 +98,12 @@ function studyOf(dataset: string, values: Values, dataDir: string): Study {
   const methods = typeof values.methods === 'string' ? [...new Set(values.methods.split(','))] : METHOD_NAMES;
   for (const method of methods) among('--methods', method, METHOD_NAMES);
   const mode = values['from-scratch'] ? 'from-scratch' : 'fine-tuned';
-  const base = typeof values.base === 'string' ? values.base : null;
   for (const flag of ['base', 'epochs']) {
     if (mode === 'from-scratch' && values[flag] !== undefined) {
       throw new UsageError(`--${flag}: expected nothing beside --from-scratch, which has no base to go on from`);
     }
   }
-  if (base !== null && values['base-epochs'] !== undefined) {
+  if (values.base !== undefined && values['base-epochs'] !== undefined) {
     throw new UsageError('--base-epochs: expected nothing beside --base, which is trained already');
   }
   const width = numberFlag(values, 'width') ?? 1;
@@ -120,7 +122,7 @@ function studyOf(dataset: string, values: Values, dataDir: string): Study {
     epochs: wholeFlag(values, 'epochs') ?? DEFAULTS.epochs,
     limit,
     testLimit,
-    base,
+    base: null,
     folder: resolve(typeof values.out === 'string' ? values.out : join(dataDir, 'reproduction', ...place)),
   };
 }
@@ -133,6 +135,28 @@ async function warnOfReferenceEngine(): Promise<void> {
       `measuring will take long: ${(error as Error).message}; npm run build:native builds the native engine`,
     );
   }
+}
+
+async function baseOf(folder: string, study: Study): Promise<GivenBase> {
+  try {
+    return await givenBase(folder, study);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** Makes of a word that is a folder's path the same path as it is from the project's folder. */
+function portable(values: Values, dataDir: string): (word: string) => string {
+  return (word) => {
+    for (const flag of ['base', 'out']) {
+      const folder = values[flag];
+      if (typeof folder !== 'string') continue;
+      const path = commandPath(resolve(folder), dataDir);
+      if (word === folder) return path;
+      if (word === `--${flag}=${folder}`) return `--${flag}=${path}`;
+    }
+    return word;
+  };
 }
 
 /** A folder as a command from the project's would name it, DATA_DIR being its default. */

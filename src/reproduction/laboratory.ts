@@ -1,5 +1,5 @@
 /** The real work behind a study: trains a run, keeps its version, and measures it under both quantisers. */
-import { basename, dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { makeFolder } from '../model/durable.js';
 import { ModelStore } from '../model/store.js';
 import type { Version } from '../model/version.js';
@@ -14,10 +14,11 @@ import type { StartingPoint, TrainingHooks } from '../training/request.js';
 import { candidateOf } from '../training/runner.js';
 import { startingPoint } from '../training/starting-point.js';
 import { train } from '../training/trainer.js';
+import { openBase } from './given-base.js';
 import { minMaxAccuracies } from './min-max.js';
 import { type Outcome, PRECISIONS } from './record.js';
 import type { Execute, Provenance } from './runner.js';
-import { commandFor, modelName, type Run, requestOf, type Study } from './study.js';
+import { commandFor, type GivenBase, modelName, type Run, requestOf, type Study } from './study.js';
 
 export interface LaboratoryOptions extends Provenance {
   backend: BackendName | 'auto';
@@ -63,9 +64,11 @@ export function laboratory(study: Study, options: LaboratoryOptions): Execute {
 
   /** A base that was trained before: a copy of it among the study's versions. */
   async function given(run: Run): Promise<{ made: Version; ours: Record<string, number> }> {
-    const folder = resolve(study.base as string);
-    const source = new ModelStore({ modelsDir: dirname(folder), writeTo: 'models' });
-    const version = await source.get(basename(folder));
+    const { folder, digest } = study.base as GivenBase;
+    const { store: source, version } = await openBase(folder);
+    if (version.digest !== digest) {
+      throw new Error(`--base ${folder}: expected version ${digest} as at the beginning, got ${version.digest}`);
+    }
     const from = { model: version.model, from: version.version };
     const { topology, weights } = (await startingPoint(source, from)) as StartingPoint;
     const { corrections } = await candidateOf(source.source(version));

@@ -46,6 +46,8 @@ export interface RunRecord extends Outcome {
   base: BaseVersion | null;
   /** Of `POST /admin/train`; null for a base that was given. */
   body: Record<string, unknown> | null;
+  /** Digest of the version that a given base is a copy of; null for what was trained. */
+  given: string | null;
   /** Trains it by itself; null for a base that was given. */
   command: string | null;
   /** The whole reproduction. */
@@ -74,13 +76,18 @@ export class Records {
     const path = this.path(run);
     const record = await read(path);
     if (record === undefined) return undefined;
-    const settings = (body: unknown, from: BaseVersion | null | undefined, test_limit: number | null) => ({
+    const settings = (
+      { body, given }: Pick<RunRecord, 'body' | 'given'>,
+      from: BaseVersion | null | undefined,
+      test_limit: number | null,
+    ) => ({
       body,
+      given: given ?? null,
       base: from?.digest ?? null,
       test_limit,
     });
-    const expected = settings(run.body, base, testLimit);
-    const actual = settings(record.body, record.base, record.test_limit);
+    const expected = settings(run, base, testLimit);
+    const actual = settings(record, record.base, record.test_limit);
     if (!isDeepStrictEqual(actual, expected)) {
       throw new Error(
         `${path}: expected the record of ${JSON.stringify(expected)}, got that of ${JSON.stringify(actual)}; ` +

@@ -110,6 +110,7 @@ function recordOf(
     reproduction,
     commit,
     body: run.body,
+    given: run.given,
     ...outcome,
   };
 }

@@ -19,10 +19,18 @@ export interface Study {
   /** At most so many training and test images; null: all. */
   limit: number | null;
   testLimit: number | null;
-  /** Folder of a model whose current version is the base of every seed; null: a base is trained for each. */
-  base: string | null;
+  /** The base of every seed; null: a base is trained for each. */
+  base: GivenBase | null;
   /** Where the records and versions are. */
   folder: string;
+}
+
+/** A base that is there already. */
+export interface GivenBase {
+  /** Of a model, whose current version it is. */
+  folder: string;
+  /** Of that version. */
+  digest: string;
 }
 
 /** One training of a study. */
@@ -33,6 +41,8 @@ export interface Run {
   epochs: number;
   /** Of `POST /admin/train`; null for a base that is there already. */
   body: Record<string, unknown> | null;
+  /** Digest of that base; null for a run that trains. */
+  given: string | null;
 }
 
 /** The version that a run goes on from. */
@@ -59,18 +69,24 @@ export function modelName(study: Study, seed: number): string {
 export function baseRun(study: Study, seed: number): Run {
   const trained = study.base === null;
   const body = { ...fromScratch(study, seed), regularizer: { kind: 'none' } };
-  return { seed, method: BASE, epochs: trained ? study.baseEpochs : 0, body: trained ? body : null };
+  return {
+    seed,
+    method: BASE,
+    epochs: trained ? study.baseEpochs : 0,
+    body: trained ? body : null,
+    given: study.base?.digest ?? null,
+  };
 }
 
 /** @param base of the seed; null from scratch */
 export function methodRun(study: Study, seed: number, method: string, base: BaseVersion | null): Run {
   const { body } = METHODS[method];
   if (base === null) {
-    return { seed, method, epochs: study.baseEpochs, body: { ...fromScratch(study, seed), ...body } };
+    return { seed, method, epochs: study.baseEpochs, body: { ...fromScratch(study, seed), ...body }, given: null };
   }
   const { epochs } = study;
   const begin = { model: modelName(study, seed), from: base.version, dataset: study.dataset, epochs };
-  return { seed, method, epochs, body: { ...begin, ...FINE_TUNING, ...common(study, seed), ...body } };
+  return { seed, method, epochs, body: { ...begin, ...FINE_TUNING, ...common(study, seed), ...body }, given: null };
 }
 
 function fromScratch(study: Study, seed: number): Record<string, unknown> {

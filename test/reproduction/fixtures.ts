@@ -52,6 +52,7 @@ export function record(method: string, seed: number, first: number, changes: Par
     test_limit: null,
     base: isBase ? null : { version: 1, digest: 'digest-1' },
     body: { seed },
+    given: null,
     command: `npm run train -- --method ${method} --seed ${seed}`,
     reproduction: 'npm run reproduce -- cifar10 --seeds 2',
     commit: '0123456789abcdef',

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ModelStore } from '../../src/model/store.js';
+import { givenBase } from '../../src/reproduction/given-base.js';
 import { laboratory, modelsFolder } from '../../src/reproduction/laboratory.js';
 import { PRECISIONS } from '../../src/reproduction/record.js';
 import { runStudy } from '../../src/reproduction/runner.js';
@@ -62,11 +63,17 @@ test('a study of seconds: a base, methods that go on from it, and their figures'
   }
 
   // A version that is there already, as the base of another study.
-  const given = studyIn(join(root, 'two'), {
-    ...SMALL,
-    methods: ['plain'],
-    base: join(modelsFolder(study), 'lenet-seed1'),
-  });
+  // Its current version, which publishing a study's runs does not move, is the base.
+  const folder = join(modelsFolder(study), 'lenet-seed1');
+  const wanted = { net: 'lenet', width: 0.25, dataset: 'mnist' };
+  const given = studyIn(join(root, 'two'), { ...SMALL, methods: ['plain'], base: await givenBase(folder, wanted) });
+  for (const [change, message] of [
+    [{ net: 'resnet-20' }, /--base .*: expected the net resnet-20 of width 0.25, .* got another net/],
+    [{ width: 1 }, /expected the net lenet of width 1,/],
+    [{ dataset: 'cifar10' }, /expected a version that was trained on cifar10, got mnist/],
+  ] as const) {
+    await assert.rejects(givenBase(folder, { ...wanted, ...change }), message);
+  }
   const second = await run(given);
   assert.deepEqual(second.failures, []);
   const [base, plain] = second.records;

@@ -141,7 +141,7 @@ test('records of other settings are refused before anything runs', async () => {
     [{ limit: 100 }, 'base.seed1.json'],
     [{ testLimit: 100 }, 'base.seed1.json'],
     [{ width: 0.5 }, 'base.seed1.json'],
-    [{ base: 'models/other' }, 'base.seed1.json'],
+    [{ base: { folder: 'models/other', digest: 'abc' } }, 'base.seed1.json'],
   ] as const) {
     const { execute, names } = stub();
     // More seeds first: none of them may begin.
@@ -169,7 +169,7 @@ test('from scratch there is no base; with a base that is given none is trained',
 
   const given = stub();
   const { records } = await runStudy(
-    studyIn(join(root, 'given'), { base: 'models/x', seeds: [1] }),
+    studyIn(join(root, 'given'), { base: { folder: 'models/x', digest: 'abc' }, seeds: [1] }),
     given.execute,
     PROVENANCE,
   );
@@ -185,6 +185,12 @@ test('from scratch there is no base; with a base that is given none is trained',
     'the epochs of a base that was given are those of its history',
   );
   assert.deepEqual(given.calls[1].base, { version: 11, digest: 'digest-11' });
+  assert.deepEqual(
+    records.map((record) => record.given),
+    ['abc', null, null],
+  );
+  const changed = studyIn(join(root, 'given'), { base: { folder: 'models/x', digest: 'def' }, seeds: [1] });
+  await assert.rejects(runStudy(changed, stub().execute, PROVENANCE), /"given":"def".*"given":"abc"/);
 });
 
 test('a request that no training takes is refused before anything runs', async () => {
