@@ -10,7 +10,8 @@ import { type FusedLinear, fuseGraph } from './fuse.js';
 export function foldGraph(graph: Graph, weights: Weights): { graph: Graph; weights: Weights } {
   const linear = fuseGraph(graph).ops.filter((op): op is FusedLinear => op.kind === 'linear' && op.batchNorm !== null);
   const byLayer = new Map(linear.map((op) => [op.node.name, op]));
-  const gone = new Map(linear.map((op) => [op.batchNorm?.name as string, op.node.name]));
+  // In its place stands what it took: the layer, or a dropout between them.
+  const gone = new Map(linear.map(({ batchNorm }) => [batchNorm?.name as string, inputOf(graph, batchNorm?.name)]));
   const folded: Weights = new Map();
   const nodes: GraphNode[] = [];
   for (const node of graph.nodes) {
@@ -23,6 +24,10 @@ export function foldGraph(graph: Graph, weights: Weights): { graph: Graph; weigh
   }
   const output = gone.get(graph.output) ?? graph.output;
   return { graph: { nodes, input: graph.input, output }, weights: folded };
+}
+
+function inputOf(graph: Graph, name: string | undefined): string {
+  return graph.nodes.find((node) => node.name === name)?.inputs[0] as string;
 }
 
 /** Weight fields of nodes, and what TF.js Layers calls them. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '@tensorflow/tfjs-backend-cpu';
+import * as tfl from '@tensorflow/tfjs-layers';
 import { runPlan } from '../../src/engine/reference.js';
 import { checkWeights } from '../../src/model/check.js';
 import { exportGraph } from '../../src/model/export.js';
@@ -20,6 +21,19 @@ function logits(graph: Graph, weights: Weights, input: Float32Array, batch: numb
   };
   return runPlan(buildPlan(graph, weights, source, { weightBits: 32, activationBits: 32 }), input, batch);
 }
+
+test('a dropout between a layer and its batch norm stays', () => {
+  const model = tfl.sequential();
+  model.add(tfl.layers.conv2d({ inputShape: [5, 5, 1], filters: 3, kernelSize: 3, name: 'c' }));
+  model.add(tfl.layers.dropout({ rate: 0.5, name: 'd' }));
+  model.add(tfl.layers.batchNormalization({ name: 'b' }));
+  model.add(tfl.layers.flatten({ name: 's' }));
+  model.add(tfl.layers.dense({ units: 2, name: 'f' }));
+  const graph = graphOf(model);
+  const folded = foldGraph(graph, randomWeights(graph, 1)).graph;
+  const inputs = Object.fromEntries(folded.nodes.map((node) => [node.name, node.inputs]));
+  assert.deepEqual([inputs.b, inputs.s, inputs.d], [undefined, ['d'], ['c']]);
+});
 
 test('a folded net has no batch norm that a layer could take in, and answers as before', () => {
   const resnet = importGraph(builtIn('resnet-20', [16, 16, 3], 5, 1));
