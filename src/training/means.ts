@@ -13,8 +13,10 @@ export class Means {
   add({ loss, normWeights, normActivations, strength, kurtosis }: Step): void {
     this.#steps++;
     this.#loss += loss;
-    this.#kurtosis = kurtosis;
+    if (kurtosis === null || Number.isFinite(kurtosis)) this.#kurtosis = kurtosis;
     if (normWeights === null || normActivations === null) return;
+    // A sum that overflowed says nothing, and no checkpoint, being JSON, could hold it.
+    if (!Number.isFinite(normWeights) || !Number.isFinite(normActivations)) return;
     const measured = this.#measured;
     measured.steps++;
     measured.normWeights += normWeights;

@@ -21,7 +21,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Graph } from '../model/graph.js';
-import { activationTensors } from '../quantize/fuse.js';
+import { activationTensors, fuseGraph } from '../quantize/fuse.js';
 import { absoluteSum, addSign, squareSum } from '../tensorflow/fused.js';
 import type { Tensors } from './layers/layer.js';
 import { backward, crossEntropy, forward, type Offsets, type Quantization } from './pass.js';
@@ -81,7 +81,10 @@ export interface Regularized {
 
 export function regularized(graph: Graph): Regularized {
   const depthwise = graph.nodes.flatMap((node) => (node.op === 'depthwise_conv2d' ? [node.kernel] : []));
-  return { graph, kernels: kernelNames(graph), depthwise: new Set(depthwise), activations: activationTensors(graph) };
+  // Those that the output depends on: no other has a gradient.
+  const live = new Set(fuseGraph(graph).ops.flatMap(({ node }) => ('kernel' in node ? [node.kernel] : [])));
+  const kernels = kernelNames(graph).filter((name) => live.has(name));
+  return { graph, kernels, depthwise: new Set(depthwise), activations: activationTensors(graph) };
 }
 
 /**
