@@ -1,10 +1,12 @@
 /**
  * Training through the quantised net (Jacob et al. 2018): kernels and activations are rounded as serving would round them, and
  * the gradient passes as if they were not (straight-through estimator, Bengio et al. 2013), but for activations that were
- * clipped. Scales are those that serving picks, from the weights as they are and from activations of the float net.
+ * clipped. Scales and ranges are those of the least squared error, which serving takes where nothing is chosen, from the weights
+ * as they are and from activations of the float net.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { ActivationRange } from '../model/manifest.js';
+import { fuseGraph } from '../quantize/fuse.js';
 import type { Precision } from '../quantize/precision.js';
 import { activationRange, type CodesParameters, codesParameters, Histogram } from '../quantize/ranges.js';
 import { channelScale } from '../quantize/scales.js';
@@ -20,6 +22,8 @@ const RANGE_IMAGES = 64;
 
 export class FakeQuantizer {
   readonly #net: Regularized;
+  /** By activation: the one whose range it has. */
+  readonly #rangeOf: ReadonlyMap<string, string>;
   #ranges: Record<string, ActivationRange> = {};
   #rangesAt = Number.NEGATIVE_INFINITY;
   /** By width: the step of the scales. */
@@ -29,6 +33,8 @@ export class FakeQuantizer {
 
   constructor(net: Regularized) {
     this.#net = net;
+    const { tensors } = fuseGraph(net.graph);
+    this.#rangeOf = new Map(net.activations.map((name) => [name, tensors.get(name)?.rangeOf ?? name]));
   }
 
   /**
@@ -53,7 +59,7 @@ export class FakeQuantizer {
     }
     const activations = new Map<string, CodesParameters>();
     for (const name of this.#net.activations) {
-      const [low, high] = this.#ranges[name].clip[activationBits];
+      const [low, high] = this.#ranges[this.#rangeOf.get(name) as string].clip[activationBits];
       activations.set(name, codesParameters(low, high, activationBits));
     }
     return { kernels, activations };
@@ -73,7 +79,8 @@ export class FakeQuantizer {
     const ranges: Record<string, ActivationRange> = {};
     tf.tidy(() => {
       const some = tf.slice(x, 0, Math.min(RANGE_IMAGES, x.shape[0]));
-      const { outputs } = forward(this.#net.graph, weights, some, { training: false });
+      // Batch norms that are left go by the batch, as in the step itself: their moving averages lag behind.
+      const { outputs } = forward(this.#net.graph, weights, some, { training: true, dropout: false });
       for (const name of this.#net.activations) ranges[name] = rangeOf(outputs[name].dataSync());
     });
     return ranges;

@@ -9,6 +9,8 @@ import { Random } from './random.js';
 
 export interface ForwardOptions {
   training: boolean;
+  /** Whether training drops anything; by default it does. */
+  dropout?: boolean;
   /** Seeds of the dropout masks; the same seeds give the same masks. */
   seeds?: number[];
   offsets?: Offsets;
@@ -38,9 +40,9 @@ export interface Forward {
 
 /** Runs the graph. Call it inside `tf.tidy`: what it gives lives as long as that scope. */
 export function forward(graph: Graph, weights: Tensors, x: tf.Tensor, options: ForwardOptions): Forward {
-  const { training, seeds = [0], offsets = {}, quantization } = options;
+  const { training, dropout = training, seeds = [0], offsets = {}, quantization } = options;
   const used = quantization === undefined ? weights : { ...weights, ...quantization.kernels };
-  const context: PassContext = { weights: used, training, random: new Random(...seeds), moving: {} };
+  const context: PassContext = { weights: used, training, dropout, random: new Random(...seeds), moving: {} };
   const outputs: Tensors = {};
   const passes = new Map<string, LayerPass>();
   for (const node of graph.nodes) {

@@ -2,16 +2,20 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
+import * as tfl from '@tensorflow/tfjs-layers';
 import { runPlan } from '../../src/engine/reference.js';
+import type { DenseNode, Graph, GraphNode } from '../../src/model/graph.js';
 import type { ActivationRange } from '../../src/model/manifest.js';
+import { elements } from '../../src/model/shapes.js';
 import { buildPlan } from '../../src/quantize/build.js';
-import { activationTensors } from '../../src/quantize/fuse.js';
+import { activationTensors, imageDims } from '../../src/quantize/fuse.js';
 import { activationRange, codesParameters, Histogram } from '../../src/quantize/ranges.js';
 import { loadBackend } from '../../src/tensorflow/backend.js';
 import { fakeQuantize, fakeQuantizeGrad } from '../../src/tensorflow/fused.js';
 import { WeightAverage } from '../../src/training/averaging.js';
 import { FakeQuantizer } from '../../src/training/fake-quantizer.js';
 import { kurtosisGradients } from '../../src/training/kurtosis.js';
+import { Means } from '../../src/training/means.js';
 import { forward } from '../../src/training/pass.js';
 import { Random } from '../../src/training/random.js';
 import { regularized, stepGradients } from '../../src/training/regularizer.js';
@@ -53,15 +57,44 @@ test('fake quantisation gives the values that codes have, and its gradient stops
   }
 });
 
-test('a pass through the fake-quantised net gives what serving gives at that precision', () => {
-  const graph = perceptron([12, 20, 16, 5], 'relu');
+/** Convolutions, one depthwise, an addition, and a concatenation whose operands go nowhere else. */
+function branches(): Graph {
+  const { layers } = tfl;
+  const at = (x: unknown, layer: { apply(x: never): unknown }) => layer.apply(x as never);
+  const conv = (name: string, activation: 'relu' | 'linear') =>
+    layers.conv2d({ filters: 4, kernelSize: 3, padding: 'same', activation, name });
+  const input = tfl.input({ shape: [6, 5, 2] });
+  const first = at(input, conv('c1', 'relu'));
+  const depth = at(first, layers.depthwiseConv2d({ kernelSize: 3, padding: 'same', activation: 'relu', name: 'd' }));
+  const sum = at(at([at(depth, conv('c2', 'linear')), depth], layers.add({ name: 'a' })), layers.reLU({ name: 'r' }));
+  const side = at(first, conv('c3', 'relu'));
+  const joined = at(at([sum, side], layers.concatenate({ name: 'k' })), conv('c4', 'relu'));
+  const output = at(at(joined, layers.flatten({ name: 's' })), layers.dense({ units: 5, name: 'f' }));
+  return graphOf(tfl.model({ inputs: input, outputs: output as tfl.SymbolicTensor }));
+}
+
+for (const [what, graph] of [
+  ['dense layers', () => perceptron([12, 20, 16, 5], 'relu')],
+  ['branches', branches],
+] as const) {
+  test(`a pass through the fake-quantised net gives what serving gives at that precision: ${what}`, () => {
+    compareWithServing(graph());
+  });
+}
+
+function compareWithServing(graph: Graph): void {
+  const shape = imageDims(graph.nodes[0].shape);
+  const size = elements(shape);
   const start = randomWeights(graph, 5);
   // Serving rounds biases to whole steps of its accumulators, which training leaves out.
   for (const [name, { data }] of start) if (name.endsWith('bias')) data.fill(0);
   const weights = toTensors(start);
   const batch = 32;
-  const values = Float32Array.from(normals(6, batch * 12), (v) => Math.round(Math.min(Math.abs(v) / 4, 1) * 255) / 255);
-  const x = tf.tensor2d(values, [batch, 12]);
+  const values = Float32Array.from(
+    normals(6, batch * size),
+    (v) => Math.round(Math.min(Math.abs(v) / 4, 1) * 255) / 255,
+  );
+  const x = tf.tensor(values, [batch, ...graph.nodes[0].shape]);
   const quantizer = new FakeQuantizer(regularized(graph));
   for (const bits of [2, 3, 4, 6] as const) {
     const precision = { weightBits: bits, activationBits: bits };
@@ -79,7 +112,7 @@ test('a pass through the fake-quantised net gives what serving gives at that pre
       const pass = forward(graph, weights, x, { training: true, quantization });
       logits = Float32Array.from(pass.logits.dataSync());
     });
-    const input = { shape: [1, 1, 12] as [number, number, number], range: [0, 1] as [number, number] };
+    const input = { shape, range: [0, 1] as [number, number] };
     const source = {
       input: { ...input, resize: 'fill' as const },
       ranges,
@@ -93,6 +126,61 @@ test('a pass through the fake-quantised net gives what serving gives at that pre
   }
   quantizer.dispose();
   tf.dispose([weights, x]);
+}
+
+test('ranges follow the batch where batch norms are left, whatever their moving averages', () => {
+  const model = tfl.sequential();
+  model.add(tfl.layers.dense({ inputShape: [6], units: 8, name: 'f1' }));
+  model.add(tfl.layers.batchNormalization({ name: 'b' }));
+  model.add(tfl.layers.reLU({ name: 'r' }));
+  model.add(tfl.layers.dropout({ rate: 0.5, name: 'd' }));
+  model.add(tfl.layers.dense({ units: 3, name: 'f2' }));
+  const graph = graphOf(model);
+  const start = randomWeights(graph, 3);
+  const x = tf.tensor2d(normals(8, 32 * 6), [32, 6]);
+  const tops = [1, 100].map((factor) => {
+    for (const [name, { data }] of start) if (name.endsWith('variance')) for (const i of data.keys()) data[i] *= factor;
+    const weights = toTensors(start);
+    const quantizer = new FakeQuantizer(regularized(graph));
+    const scale = tf.tidy(() => {
+      quantizer.at({ weightBits: 4, activationBits: 4 }, weights, x, 0);
+      return quantizer.at({ weightBits: 4, activationBits: 4 }, weights, x, 1).activations.get('r')?.scale;
+    });
+    quantizer.dispose();
+    tf.dispose(weights);
+    return scale;
+  });
+  assert.equal(tops[0], tops[1]);
+  assert.ok((tops[0] ?? 0) > 0.05, `${tops[0]}`);
+  x.dispose();
+});
+
+test('norms that overflow are left out of the means, which stay numbers', () => {
+  const means = new Means();
+  const rest = { kurtosis: null, gradients: {}, moving: {} };
+  const strength = { lambdaWeights: 1, lambdaActivations: 1 };
+  means.add({ loss: 2, normWeights: 3, normActivations: 4, strength, ...rest });
+  means.add({ loss: 2, normWeights: Number.POSITIVE_INFINITY, normActivations: 4, strength, ...rest });
+  means.add({ loss: 2, normWeights: 3, normActivations: Number.NaN, strength, ...rest });
+  const values = means.values();
+  assert.deepEqual(JSON.parse(JSON.stringify(values)), values);
+  assert.deepEqual([values.loss, values.norm_weights, values.norm_activations], [2, 3, 4]);
+});
+
+test('a kernel that the output does not depend on takes no part in a step', () => {
+  const graph = perceptron([3, 4, 2], 'relu');
+  const dead: GraphNode = {
+    ...(graph.nodes.find(({ op }) => op === 'dense') as DenseNode),
+    name: 'x',
+    kernel: 'x/kernel',
+  };
+  const net = regularized({ ...graph, nodes: [...graph.nodes, { ...dead, bias: null }] });
+  assert.deepEqual(net.kernels, regularized(graph).kernels);
+  const weights = { ...toTensors(randomWeights(graph, 2)), 'x/kernel': tf.ones([3, 4]) };
+  const batch = { x: tf.tensor2d(normals(3, 15), [5, 3]), labels: Int32Array.of(0, 1, 0, 1, 1), seeds: [1] };
+  const step = stepGradients(net, weights, batch, { lambdaWeights: 0.1, lambdaActivations: 0.1 });
+  assert.ok((step.normWeights ?? 0) > 0);
+  tf.dispose([weights, batch.x, step.gradients, step.moving]);
 });
 
 test('the kurtosis penalty has the gradient that central differences give, and draws towards 1.8', () => {

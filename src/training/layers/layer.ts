@@ -8,8 +8,9 @@ export type Tensors = Record<string, Tensor>;
 /** What a layer may read and leave behind while a batch goes through. */
 export interface PassContext {
   weights: Tensors;
-  /** Batch statistics and dropout, or moving averages and none. */
+  /** Batch statistics, or moving averages. */
   training: boolean;
+  dropout: boolean;
   /** Of the dropout masks. */
   random: Random;
   /** Filled in training: the batch norms' new moving averages, by weight name. */

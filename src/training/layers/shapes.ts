@@ -44,8 +44,8 @@ export const reshape: Layer<ReshapeNode> = (node, [x], _) => ({
   backward: (dy) => ({ inputs: [tf.reshape(dy, x.shape)], weights: {} }),
 });
 
-export const dropout: Layer<DropoutNode> = (node, [x], { training, random }) => {
-  if (!training || node.rate === 0) return identity(x);
+export const dropout: Layer<DropoutNode> = (node, [x], { dropout, random }) => {
+  if (!dropout || node.rate === 0) return identity(x);
   const keep = 1 - node.rate;
   const values = Float32Array.from({ length: x.size }, () => (random.uniform() < keep ? 1 / keep : 0));
   const mask = tf.tensor(values, x.shape);
