@@ -4,6 +4,7 @@ import { dirname, join, sep } from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { keepLoaded } from './keep-loaded.js';
+import { refuseExhaustion, type WasmBackend } from './kernels/heap.js';
 import { registerWasmKernels } from './kernels/register.js';
 import { registerLibtensorflowKernels } from './libtensorflow/register.js';
 import { registerNativeKernels } from './native/register.js';
@@ -92,6 +93,7 @@ async function loadWasm(options: BackendOptions): Promise<Backend> {
       if (!listeners.includes(listener)) process.removeListener(event, listener);
     }
   }
+  refuseExhaustion(tf.backend() as unknown as WasmBackend);
   registerWasmKernels();
   const isa = nativeKernels(options);
   return { tf, name: 'wasm', label: isa === null ? 'wasm' : `wasm-native-${isa}` };

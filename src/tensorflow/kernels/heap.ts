@@ -3,11 +3,29 @@ import type { DataId, DataType, KernelConfig, TensorInfo } from '@tensorflow/tfj
 import { getKernel, registerKernel, unregisterKernel } from '@tensorflow/tfjs-core';
 
 export interface WasmBackend {
-  wasm: { HEAPU8: Uint8Array };
+  wasm: { HEAPU8: Uint8Array; _malloc(bytes: number): number; _free(place: number): void };
   dataIdMap: { get(dataId: DataId): { id: number; memoryOffset: number } };
   makeOutput(shape: number[], dtype: DataType): TensorInfo;
   typedArrayFromHeap(info: TensorInfo): Float32Array;
   disposeData(dataId: DataId, force?: boolean): boolean;
+}
+
+/** Addresses are 32 bits. */
+const HEAP_BYTES = 2 ** 32;
+
+/**
+ * Makes an allocation that fails an error. The backend takes the 0 that it gets for a place, and whatever is computed from
+ * then on is written over and over itself.
+ */
+export function refuseExhaustion({ wasm }: Pick<WasmBackend, 'wasm'>): void {
+  // Emscripten's first call puts another function in its own place.
+  wasm._free(wasm._malloc(1));
+  const allocate = wasm._malloc;
+  wasm._malloc = (bytes) => {
+    const place = bytes < HEAP_BYTES ? allocate(bytes) : 0;
+    if (place === 0) throw new Error('wasm backend: out of memory; a smaller batch_size may help');
+    return place;
+  };
 }
 
 /**
