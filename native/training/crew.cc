@@ -1,6 +1,7 @@
 #include "crew.h"
 
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #if defined(__x86_64__)
@@ -25,7 +26,12 @@ inline void relax() {
 }  // namespace
 
 Crew::Crew(size_t threads) : scratch_(threads) {
-  for (size_t i = 1; i < threads; i++) threads_.emplace_back([this, i] { loop(scratch_[i]); });
+  threads_.reserve(threads);
+  try {
+    for (size_t i = 1; i < threads; i++) threads_.emplace_back([this, i] { loop(scratch_[i]); });
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that are there do the work.
+  }
 }
 
 Crew::~Crew() {
