@@ -79,7 +79,8 @@ function panel(heading: string, rows: Row[], marks: Mark[]): string[] {
     ...shown.flatMap(({ cells }) => PLACES.flatMap(([key]) => (cells[key] ? [cells[key].mean] : []))),
     ...marks.map(({ value }) => value),
   ];
-  const least = Math.min(...values);
+  // Without values there is nothing but the axes.
+  const least = values.length > 0 ? Math.min(...values) : 0;
   const step = least >= 50 ? 10 : 20;
   const low = step * Math.floor(least / step);
   const x = (at: number) =>

@@ -46,6 +46,14 @@ test('a panel for each study and quantiser, a line for each method, from 2 bits 
   assert.equal(svg.match(/<polygon /g)?.length, 15);
 });
 
+test('a study of a base alone has axes and no lines', () => {
+  const svg = accuracyChart([[record('base', 1, 0.9, { dataset: 'mnist' })]]);
+  checkNesting(svg);
+  assert.doesNotMatch(svg, /NaN|undefined|Infinity/);
+  assert.deepEqual(lines(svg), []);
+  assert.ok(svg.includes('>float</text>'));
+});
+
 test('a point lies where its accuracy says', () => {
   const svg = accuracyChart([[record('plain', 1, 0.95, { dataset: 'mnist' })]]);
   assert.doesNotMatch(svg, /polygon/);
