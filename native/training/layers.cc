@@ -53,11 +53,18 @@ void batch_norm(Context& context, size_t pixels, size_t channels, const float* x
       deviations[c] += squares[c] - shifted * sums[c] + apart * apart * before * count / (before + count);
     }
   }
+  for (size_t c = 0; c < channels; c++) {
+    const double variance = deviations[c] / static_cast<double>(pixels);
+    given.mean[c] = static_cast<float>(mean[c]);
+    given.variance[c] = static_cast<float>(variance < 0 ? 0 : variance);
+  }
+  normalize(context, pixels, channels, x, given, gamma, beta, epsilon, y);
+}
+
+void normalize(Context& context, size_t pixels, size_t channels, const float* x, Statistics given, const float* gamma,
+               const float* beta, float epsilon, float* y) {
   std::vector<float> scale(channels);
   for (size_t c = 0; c < channels; c++) {
-    const double variance = std::max(deviations[c] / static_cast<double>(pixels), 0.0);
-    given.mean[c] = static_cast<float>(mean[c]);
-    given.variance[c] = static_cast<float>(std::isnan(deviations[c]) ? deviations[c] : variance);
     scale[c] = static_cast<float>(gamma[c] / std::sqrt(given.variance[c] + double{epsilon}));
   }
   in_pixels(context, pixels, channels, [&](size_t first, size_t count) {

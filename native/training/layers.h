@@ -15,7 +15,10 @@ struct Statistics {
  */
 void batch_norm(Context&, size_t pixels, size_t channels, const float* x, const float* gamma, const float* beta, float epsilon,
                 float* y, Statistics);
-/** Its gradient, by what the forward pass gave. */
+/** (x - mean)·gamma/√(variance + ε) + beta, by statistics that are given. */
+void normalize(Context&, size_t pixels, size_t channels, const float* x, Statistics, const float* gamma, const float* beta,
+               float epsilon, float* y);
+/** The gradient of batch_norm(), by what that gave. */
 void batch_norm_gradient(Context&, size_t pixels, size_t channels, const float* dy, const float* x, const float* gamma,
                          Statistics, float epsilon, float* dx, float* dgamma, float* dbeta);
 /** Σ over pixels of x [pixels, channels]. */

@@ -144,6 +144,15 @@ void norm_forward(Call& call) {
   batch_norm(call.context, pixels, channels, x, gamma, beta, epsilon, y, given);
 }
 
+void normalized(Call& call) {
+  const size_t pixels = call.size(), channels = call.size(), size = product_of({pixels, channels});
+  const float epsilon = static_cast<float>(call.number());
+  const float* x = call.tensor(size);
+  const Statistics given = {call.tensor(channels), call.tensor(channels)};
+  const float *gamma = call.tensor(channels), *beta = call.tensor(channels);
+  normalize(call.context, pixels, channels, x, given, gamma, beta, epsilon, call.tensor(size));
+}
+
 void norm_gradient(Call& call) {
   const size_t pixels = call.size(), channels = call.size(), size = product_of({pixels, channels});
   const float epsilon = static_cast<float>(call.number());
@@ -235,6 +244,7 @@ const std::map<std::string, void (*)(Call&)> kOperations = {
     {"max-pool-gradient", pool_gradient},
     {"batch-norm", norm_forward},
     {"batch-norm-gradient", norm_gradient},
+    {"normalize", normalized},
     {"channel-sums", channels_summed},
     {"add-channels", channels_added},
     {"relu", positive},

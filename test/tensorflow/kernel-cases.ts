@@ -219,6 +219,18 @@ export function kernelCases(): void {
         const gradients = backward(dy);
         return [y, mean, variance, gradients.x, gradients.gamma, gradients.beta];
       });
+      const square = numbers([channels], () => random.uniform());
+      for (const offset of [true, false]) {
+        await agree(`batch norm by averages ${shape}`, [x, gamma, beta, square], (x, gamma, beta, square) =>
+          tf.batchNorm(
+            x as tf.Tensor4D,
+            beta as tf.Tensor1D,
+            square as tf.Tensor1D,
+            offset ? (gamma as tf.Tensor1D) : undefined,
+            gamma as tf.Tensor1D,
+          ),
+        );
+      }
       for (const top of [null, 6, 1]) {
         await agree(`ReLU ${shape} up to ${top}`, [x, dy], (x, dy) => {
           const y = fused.relu(x, top);

@@ -208,6 +208,7 @@ test('batch norm and its gradient, also far from zero', { skip }, () => {
     const dy = random.normals(pixels * channels);
     const { dx, dGamma, dBeta } = backward(dy);
     const statistics = [Float32Array.from(mean), Float32Array.from(variance)];
+    check(what, 'normalize', words, [x, ...statistics, gamma, beta], [y], 5e-5);
     check(what, 'batch-norm-gradient', words, [dy, x, gamma, ...statistics], [dx, dGamma, dBeta], 1e-4);
     check(what, 'channel-sums', [pixels, channels], [dy], [plain.channelSums(dy, channels)]);
     check(what, 'add-channels', [pixels, channels], [x, beta], [x.map((v, i) => v + beta[i % channels])]);

@@ -3,6 +3,7 @@ import {
   Add,
   BatchMatMul,
   backend_util,
+  FusedBatchNorm,
   MaxPool,
   MaxPoolGrad,
   Relu,
@@ -70,6 +71,16 @@ function registerElementwise(native: NativeKernels): void {
   override(Relu, ({ inputs: { x }, backend }) => {
     const out = backend.makeOutput(x.shape, 'float32');
     native.run('relu', backend, util.sizeFromShape(x.shape), Number.POSITIVE_INFINITY, x, out);
+    return out;
+  });
+  override<{ varianceEpsilon: number }>(FusedBatchNorm, ({ inputs, attrs, backend }) => {
+    const { x, mean, variance, offset, scale } = inputs;
+    const channels = x.shape[x.shape.length - 1];
+    const numbers = [mean, variance, scale, offset];
+    if (numbers.some((info) => info === undefined || !util.arraysEqual(info.shape, [channels]))) return null;
+    const out = backend.makeOutput(x.shape, 'float32');
+    const pixels = util.sizeFromShape(x.shape) / channels;
+    native.run('normalize', backend, pixels, channels, attrs.varianceEpsilon, x, ...numbers, out);
     return out;
   });
   override(Add, ({ inputs: { a, b }, backend }) => sum(native, backend, a, b));

@@ -15,9 +15,8 @@ export type NativeKernel<Attrs> = (call: Call<Attrs>) => TensorInfo | null;
 export function override<Attrs>(kernelName: string, kernel: NativeKernel<Attrs>): void {
   const plain = stockKernel(kernelName);
   replaceKernel(kernelName, (call) => {
-    const fits = Object.values(call.inputs).every(({ dtype, shape }) => {
-      return dtype === 'float32' && util.sizeFromShape(shape) > 0;
-    });
+    const given = Object.values(call.inputs).filter((info) => info !== undefined && info !== null);
+    const fits = given.every(({ dtype, shape }) => dtype === 'float32' && util.sizeFromShape(shape) > 0);
     return (fits ? kernel(call as unknown as Call<Attrs>) : null) ?? plain(call);
   });
 }

@@ -25,14 +25,16 @@ function byBatch(node: BatchNormNode, x: tf.Tensor, { weights, moving }: PassCon
 }
 
 function byMovingAverages(node: BatchNormNode, x: tf.Tensor, weights: Tensors): LayerPass {
-  const inverse = tf.rsqrt(tf.add(weights[node.variance], node.epsilon));
-  const normal = tf.mul(tf.sub(x, weights[node.mean]), inverse);
-  const scaled = node.gamma === null ? normal : tf.mul(normal, weights[node.gamma]);
+  const { gamma, beta, mean, variance } = node;
+  const optional = (name: string | null) => (name === null ? undefined : (weights[name] as tf.Tensor1D));
+  const [scale, offset] = [optional(gamma), optional(beta)];
+  const [centre, square] = [weights[mean] as tf.Tensor1D, weights[variance] as tf.Tensor1D];
   return {
-    output: node.beta === null ? scaled : tf.add(scaled, weights[node.beta]),
+    output: tf.batchNorm(x as tf.Tensor4D, centre, square, offset, scale, node.epsilon),
     backward(dy, needsInputs) {
-      const slope = node.gamma === null ? inverse : tf.mul(inverse, weights[node.gamma]);
-      const inputs = needsInputs ? [tf.mul(dy, slope)] : [];
+      const inverse = tf.rsqrt(tf.add(square, node.epsilon));
+      const normal = tf.mul(tf.sub(x, centre), inverse);
+      const inputs = needsInputs ? [tf.mul(dy, scale ? tf.mul(inverse, scale) : inverse)] : [];
       return { inputs, weights: named(node, channelSums(tf.mul(dy, normal)), channelSums(dy)) };
     },
   };
