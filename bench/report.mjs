@@ -155,12 +155,14 @@ function memoryTable(rows) {
 }
 
 function trainingTable(rows) {
+  const head = ['net', 'batch', 'backend', 'plain, ms', 'regularised, ms', 'ratio'];
   const body = rows.map((r) => {
-    if (r.unavailable) return [r.net, '', r.backend, 'does not load here', '', '', ''];
+    if (r.unavailable) return [r.net, '', r.backend, 'does not load here', '', '', '', '', ''];
     const others = r.disturbed === null ? '' : percent(r.disturbed);
-    return [r.net, r.batch, r.backend, ms(r.plain_ms), ms(r.regularised_ms), times(r.ratio), others];
+    const cells = [ms(r.plain_ms), ms(r.regularised_ms), times(r.ratio), ms(r.cpu_ms), times(r.cpu_ratio), others];
+    return [r.net, r.batch, r.backend, ...cells];
   });
-  return table(['net', 'batch', 'backend', 'plain, ms', 'regularised, ms', 'ratio', "others' share of the CPU"], body);
+  return table([...head, 'plain, processor time, ms', 'ratio of that', "others' share of the CPU"], body);
 }
 
 function servingTable({ idle, busy, ratio, steps }) {
