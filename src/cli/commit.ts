@@ -39,6 +39,15 @@ export function invocation(script: string, args: readonly string[]): string {
   return `npm run ${script} -- ${args.map(quoted).join(' ')}`;
 }
 
+/** The arguments without flags that only say where files are on this machine, and nothing of what is made. */
+export function withoutPlaces(args: readonly string[], places: readonly string[]): string[] {
+  return args.filter((word, i) => {
+    return (
+      !places.includes(word) && !places.includes(args[i - 1]) && !places.some((flag) => word.startsWith(`${flag}=`))
+    );
+  });
+}
+
 function quoted(word: string): string {
   return /^[\w./=,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

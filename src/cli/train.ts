@@ -20,7 +20,7 @@ import {
   UsageError,
   usage,
 } from './command-line.js';
-import { commit, invocation } from './commit.js';
+import { commit, invocation, withoutPlaces } from './commit.js';
 import { precisionTable } from './precision-table.js';
 import { ProgressLines } from './progress-lines.js';
 
@@ -103,7 +103,7 @@ await runCommand(HELP, async () => {
   const { dataDir, maxImagePixels, maxDatasetBytes } = readConfig();
   const request = requestOf(values, await datasetNames(dataDir));
   const options = {
-    command: invocation('train', args),
+    command: invocation('train', withoutPlaces(args, ['--out', '--checkpoint'])),
     commit: commit(values['allow-dirty'] === true),
     backend: backendFlag(values),
     checkpoint: await checkpoint(values),

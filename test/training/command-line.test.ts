@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { invocation, withoutPlaces } from '../../src/cli/commit.js';
 import { precisionTable } from '../../src/cli/precision-table.js';
 import { calibrate } from '../../src/engine/calibration.js';
 import { importGraph } from '../../src/model/import.js';
@@ -157,4 +158,10 @@ test('evaluate --choose publishes the same weights with a quantiser chosen anew,
   assert.equal(again.status, 0, again.stderr);
   const tables = [again.stdout, stdout].map((text) => text.split('\n').filter((line) => /^\d+x\d+/.test(line)));
   assert.deepEqual(tables[0], tables[1], 'measured again it is the same');
+});
+
+test('the command of a record names no folder of the machine', () => {
+  const args = ['--model', 'x', '--out', '/somewhere/else', '--epochs', '2', '--checkpoint=/a/b', '--seed', '1'];
+  const kept = withoutPlaces(args, ['--out', '--checkpoint']);
+  assert.equal(invocation('train', kept), 'npm run train -- --model x --epochs 2 --seed 1');
 });
