@@ -81,7 +81,7 @@ async function measureBackend(net, wanted, budgetMs) {
   });
   const list = [step('plain', 0, 0), step('regularised', 1e-3, 3e-3)];
   const share = othersShare();
-  const results = await compare(list, { budgetMs, leastRounds: 4 });
+  const results = await compare(list, { budgetMs, leastRounds: 7 });
   const disturbed = share();
   const [plain, full] = list.map(({ name }) => results.get(name));
   const times = { plain_ms: plain.ms, regularised_ms: full.ms, ratio: ratio(full, plain) };

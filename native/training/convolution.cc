@@ -14,7 +14,7 @@ constexpr size_t kMatrixRows = 64;
 
 size_t blocks_of(size_t channels) { return divided_up(channels, kBlock); }
 
-/** Weights k × n as blocks of 16 columns. @param at where row k's run of `length` floats begins, `step` apart */
+/** A matrix as blocks of 16 columns. @param at where a row begins; its numbers are `step` floats apart */
 template <typename At>
 const float* pack(Context& context, size_t rows, size_t columns, size_t step, At at) {
   float* packed = reinterpret_cast<float*>(context.packed.ensure(rows * blocks_of(columns) * kBlock * sizeof(float)));
