@@ -10,6 +10,8 @@
 #include <sched.h>
 #endif
 
+#include "units.h"
+
 namespace bitdial {
 namespace {
 
@@ -45,8 +47,6 @@ int current_core() {
   return -1;
 #endif
 }
-
-constexpr uint64_t kField = (uint64_t{1} << 20) - 1;
 
 }  // namespace
 
@@ -157,12 +157,10 @@ struct Helpers::Shared {
 
   /** Does one unit if there is one. */
   bool step(Scratch& scratch) {
-    uint64_t seen = word.load(std::memory_order_acquire);
-    do {
-      if ((seen & kField) >= ((seen >> 20) & kField)) return false;
-    } while (!word.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel));
+    size_t unit = 0;
+    if (!take_unit(word, unit)) return false;
     try {
-      (*work)(static_cast<size_t>(seen & kField), scratch);
+      (*work)(unit, scratch);
     } catch (...) {
       const std::lock_guard<std::mutex> lock(mutex);
       error = std::current_exception();
@@ -191,15 +189,14 @@ Helpers::Helpers(Worker& leader) : leader_(leader), size_(1), shared_(std::make_
 Helpers::~Helpers() { shared_->finished.store(true, std::memory_order_release); }
 
 void Helpers::parallel(size_t units, const std::function<void(size_t, Scratch&)>& work) {
-  if (size_ == 1 || units == 1 || units > kField) {
+  if (size_ == 1 || units == 1 || units > kMostUnits) {
     for (size_t i = 0; i < units; i++) work(i, leader_.scratch);
     return;
   }
   Shared& s = *shared_;
   s.work = &work;
   s.done.store(0, std::memory_order_relaxed);
-  const uint64_t epoch = (s.word.load(std::memory_order_relaxed) >> 40) + 1;
-  s.word.store(epoch << 40 | static_cast<uint64_t>(units) << 20, std::memory_order_release);
+  s.word.store(piece_of_work(s.word, units), std::memory_order_release);
   while (s.step(leader_.scratch)) {
   }
   Spin spin;

@@ -11,7 +11,6 @@
 namespace bitdial::training {
 namespace {
 
-constexpr uint64_t kField = (uint64_t{1} << 20) - 1;
 /** How long a helper looks out for the next piece of work before it sleeps. */
 constexpr std::chrono::microseconds kSpin{50};
 
@@ -45,12 +44,10 @@ Crew::~Crew() {
 
 /** Does one unit if there is one. The caller waits for a unit that is out, so `work_` stays what it is. */
 bool Crew::step(Memory& scratch) {
-  uint64_t seen = word_.load(std::memory_order_acquire);
-  do {
-    if ((seen & kField) >= ((seen >> 20) & kField)) return false;
-  } while (!word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel));
+  size_t unit = 0;
+  if (!take_unit(word_, unit)) return false;
   try {
-    (*work_)(static_cast<size_t>(seen & kField), scratch);
+    (*work_)(unit, scratch);
   } catch (...) {
     const std::lock_guard<std::mutex> lock(mutex_);
     error_ = std::current_exception();
@@ -60,14 +57,13 @@ bool Crew::step(Memory& scratch) {
 }
 
 void Crew::run(size_t units, const Work& work) {
-  if (threads_.empty() || units <= 1 || units > kField) {
+  if (threads_.empty() || units <= 1 || units > kMostUnits) {
     for (size_t i = 0; i < units; i++) work(i, scratch_[0]);
     return;
   }
   work_ = &work;
   done_.store(0, std::memory_order_relaxed);
-  const uint64_t epoch = (word_.load(std::memory_order_relaxed) >> 40) + 1;
-  word_.store(epoch << 40 | static_cast<uint64_t>(units) << 20);
+  word_.store(piece_of_work(word_, units));
   if (sleeping_.load() > 0) {
     { const std::lock_guard<std::mutex> lock(mutex_); }
     ready_.notify_all();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../memory.h"
+#include "../units.h"
 
 namespace bitdial::training {
 
@@ -32,7 +33,7 @@ class Crew {
   void loop(Memory& scratch);
   bool called(uint64_t seen) const;
 
-  /** epoch (24 bits) | units (20) | next (20): whoever moves the word on by one has that unit. */
+  /** See units.h. */
   std::atomic<uint64_t> word_{0};
   std::atomic<size_t> done_{0}, sleeping_{0};
   std::atomic<bool> ending_{false};
