@@ -2,7 +2,7 @@ import type { Graph, Weights } from '../model/graph.js';
 import type { ActivationRange, InputSpec } from '../model/manifest.js';
 import { buildPlan } from '../quantize/build.js';
 import { fuseGraph } from '../quantize/fuse.js';
-import { activationRange, Histogram } from '../quantize/ranges.js';
+import { activationRange, extremes, Histogram } from '../quantize/ranges.js';
 import { runPlan } from './reference.js';
 
 /** Float32 NHWC images in the input range, batch × height × width × channels. */
@@ -33,20 +33,15 @@ export function calibrate(
   );
   const batches = [...images];
   if (batches.length === 0) throw new RangeError('calibration: expected at least one image, got none');
-  const extremes = new Map<string, [number, number]>();
+  const observed = new Map<string, [number, number]>();
   for (const { input: values, batch } of batches) {
     beforeBatch();
     runPlan(plan, values, batch, (tensor, seen) => {
       if (!wanted.has(tensor.name)) return;
-      let [min, max] = extremes.get(tensor.name) ?? [0, 0];
-      for (let i = 0; i < seen.length; i++) {
-        if (seen[i] < min) min = seen[i];
-        else if (seen[i] > max) max = seen[i];
-      }
-      extremes.set(tensor.name, [min, max]);
+      observed.set(tensor.name, extremes(seen, observed.get(tensor.name)));
     });
   }
-  const histograms = new Map([...extremes].map(([name, [min, max]]) => [name, new Histogram(min, max)]));
+  const histograms = new Map([...observed].map(([name, [min, max]]) => [name, new Histogram(min, max)]));
   for (const { input: values, batch } of batches) {
     beforeBatch();
     runPlan(plan, values, batch, (tensor, seen) => histograms.get(tensor.name)?.add(seen));

@@ -12,16 +12,16 @@ export function exportGraph(graph: Graph, name = 'model'): Record<string, unknow
     return { class_name, config: { name: node.name, ...config }, name: node.name, inbound_nodes: calls };
   });
   const ends = { input_layers: [[graph.input, 0, 0]], output_layers: [[graph.output, 0, 0]] };
+  return layersDocument('Model', { name, layers, ...ends });
+}
+
+/** What stands around a topology in a TF.js Layers document. */
+export function layersDocument(class_name: string, config: Config): Record<string, unknown> {
   return {
     format: 'layers-model',
     generatedBy: 'bitdial',
     convertedBy: null,
-    modelTopology: {
-      class_name: 'Model',
-      config: { name, layers, ...ends },
-      keras_version: 'tfjs-layers 4.22.0',
-      backend: 'tensor_flow.js',
-    },
+    modelTopology: { class_name, config, keras_version: 'tfjs-layers 4.22.0', backend: 'tensor_flow.js' },
   };
 }
 

@@ -26,6 +26,16 @@ export function codesParameters(low: number, high: number, bits: number): CodesP
   return { bits, scale, zeroPoint: clamp(roundHalfEven(-bottom / scale), 0, levels) };
 }
 
+/** [min, max] of values, zero, and what was seen before. */
+export function extremes(values: ArrayLike<number>, before: [number, number] = [0, 0]): [number, number] {
+  let [min, max] = before;
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] < min) min = values[i];
+    else if (values[i] > max) max = values[i];
+  }
+  return [min, max];
+}
+
 /** Counts (or shares) of a tensor's values in equal bins of [min, max]; exact zeros are left out, for zero is always a code. */
 export class Histogram {
   readonly counts = new Float64Array(BINS);

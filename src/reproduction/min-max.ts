@@ -9,7 +9,7 @@ import type { ActivationRange, Manifest } from '../model/manifest.js';
 import { foldGraph } from '../quantize/fold-graph.js';
 import { fuseGraph } from '../quantize/fuse.js';
 import { parsePrecision, precisionKey, type Width } from '../quantize/precision.js';
-import { codesParameters } from '../quantize/ranges.js';
+import { codesParameters, extremes } from '../quantize/ranges.js';
 import { clamp, roundHalfEven } from '../quantize/rounding.js';
 import type { Split } from '../training/datasets/dataset.js';
 import { type EvaluationOptions, evaluateVersion } from '../training/evaluate.js';
@@ -18,12 +18,7 @@ import { kernelNames } from '../training/weights.js';
 
 /** s·(q − z), q = clamp(round half to even(w/s) + z, 0, 2^bits − 1), s and z from [min(w, 0), max(w, 0)]. */
 export function minMaxTensor({ shape, data }: FloatTensor, bits: number): FloatTensor {
-  let [low, high] = [0, 0];
-  for (const w of data) {
-    if (w < low) low = w;
-    else if (w > high) high = w;
-  }
-  const { scale, zeroPoint } = codesParameters(low, high, bits);
+  const { scale, zeroPoint } = codesParameters(...extremes(data), bits);
   const top = 2 ** bits - 1;
   const quantised = data.map((w) => scale * (clamp(roundHalfEven(w / scale) + zeroPoint, 0, top) - zeroPoint));
   return { shape, data: quantised };
@@ -36,13 +31,13 @@ export function minMaxVersion(version: Candidate, weightBits: number): Candidate
   const quantised: Weights = new Map(
     [...weights].map(([name, tensor]) => [name, kernels.has(name) ? minMaxTensor(tensor, weightBits) : tensor]),
   );
-  const ranges = extremes(version.graph, version.manifest.ranges);
+  const ranges = wholeRanges(version.graph, version.manifest.ranges);
   const quantizer = { clip_rules: {}, minimum_bits: {} };
   return { graph, weights: quantised, manifest: { input: version.manifest.input, ranges, quantizer } };
 }
 
 /** Under the names of the folded net: a tensor that a batch norm ended bears its layer's name there. */
-function extremes(graph: Graph, ranges: Manifest['ranges']): Manifest['ranges'] {
+function wholeRanges(graph: Graph, ranges: Manifest['ranges']): Manifest['ranges'] {
   const folded = new Map<string, string>();
   for (const op of fuseGraph(graph).ops) {
     if (op.kind === 'linear' && op.batchNorm !== null) folded.set(op.batchNorm.name, op.node.name);

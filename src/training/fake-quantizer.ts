@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { ActivationRange } from '../model/manifest.js';
 import { fuseGraph } from '../quantize/fuse.js';
 import type { Precision } from '../quantize/precision.js';
-import { activationRange, type CodesParameters, codesParameters, Histogram } from '../quantize/ranges.js';
+import { activationRange, type CodesParameters, codesParameters, extremes, Histogram } from '../quantize/ranges.js';
 import { channelScale } from '../quantize/scales.js';
 import type { Tensors } from './layers/layer.js';
 import { forward, type Quantization } from './pass.js';
@@ -48,8 +48,8 @@ export class FakeQuantizer {
     }
     if (step - (this.#scalesAt.get(weightBits) ?? Number.NEGATIVE_INFINITY) >= REFRESH) {
       for (const name of this.#net.kernels) {
-        const axes = this.#net.depthwise.has(name) ? 2 : 1;
-        replace(this.#scales, `${weightBits} ${name}`, channelScales(weights[name], axes, weightBits));
+        const scales = channelScales(weights[name], this.#net.outputAxes(name), weightBits);
+        replace(this.#scales, `${weightBits} ${name}`, scales);
       }
       this.#scalesAt.set(weightBits, step);
     }
@@ -88,12 +88,7 @@ export class FakeQuantizer {
 }
 
 function rangeOf(values: ArrayLike<number>): ActivationRange {
-  let [min, max] = [0, 0];
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] < min) min = values[i];
-    else if (values[i] > max) max = values[i];
-  }
-  const histogram = new Histogram(min, max);
+  const histogram = new Histogram(...extremes(values));
   histogram.add(values);
   return activationRange(histogram);
 }

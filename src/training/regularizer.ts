@@ -74,17 +74,18 @@ export interface StepGradients {
 export interface Regularized {
   graph: Graph;
   kernels: string[];
-  /** Kernels of depthwise convolutions: their last two axes are output channels. */
-  depthwise: ReadonlySet<string>;
+  /** How many of a kernel's last axes are output channels: two of a depthwise convolution's. */
+  outputAxes(kernel: string): 1 | 2;
   activations: string[];
 }
 
 export function regularized(graph: Graph): Regularized {
-  const depthwise = graph.nodes.flatMap((node) => (node.op === 'depthwise_conv2d' ? [node.kernel] : []));
+  const depthwise = new Set(graph.nodes.flatMap((node) => (node.op === 'depthwise_conv2d' ? [node.kernel] : [])));
+  const outputAxes = (kernel: string) => (depthwise.has(kernel) ? 2 : 1);
   // Those that the output depends on: no other has a gradient.
   const live = new Set(fuseGraph(graph).ops.flatMap(({ node }) => ('kernel' in node ? [node.kernel] : [])));
   const kernels = kernelNames(graph).filter((name) => live.has(name));
-  return { graph, kernels, depthwise: new Set(depthwise), activations: activationTensors(graph) };
+  return { graph, kernels, outputAxes, activations: activationTensors(graph) };
 }
 
 /**

@@ -32,7 +32,7 @@ export function sharpnessAwareGradients(net: Regularized, weights: Tensors, batc
     Object.assign(numbers, { loss, normWeights: measured[0], normActivations: measured[1] });
     const moved: Tensors = { ...weights };
     for (const name of net.kernels) {
-      const half = kernelHalfStep(weights[name], net.depthwise.has(name) ? 2 : 1, box.bits);
+      const half = kernelHalfStep(weights[name], net.outputAxes(name), box.bits);
       moved[name] = tf.add(weights[name], tf.mul(tf.sign(first.weights[name]), tf.mul(half, box.radius)));
     }
     const offsets: Offsets = {};

@@ -93,14 +93,14 @@ export const addResponses = {
       expected: 'a data set name',
       actual: 'nothing',
     }),
-    new ServiceError('bad_request', 'body: expected all of it, got a part'),
+    example.partOfBody,
     new ServiceError('empty_body', 'body: expected a body (one of application/x-tar, application/gzip), got nothing'),
     new ServiceError('bad_archive', 'archive: expected files and folders, got "cat/link", a SymbolicLink', {
       expected: 'files and folders',
       actual: '"cat/link", a SymbolicLink',
     }),
     example.unauthorized,
-    new ServiceError('request_timeout', 'expected the whole request in time, got a part of it'),
+    example.requestTimeout,
     new ServiceError('dataset_exists', 'name: expected one that is free, or replace=true, got "pets"', {
       field: 'name',
       expected: 'a name that is free',

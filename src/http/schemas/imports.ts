@@ -201,7 +201,7 @@ export const importResponses = {
     }),
     example.unknownField,
     new ServiceError('missing_field', 'model: expected a name, got nothing', { field: 'model', expected: 'a name' }),
-    new ServiceError('bad_request', 'body: expected all of it, got a part'),
+    example.partOfBody,
     example.emptyBody,
     example.malformedJson,
     new ServiceError('bad_archive', 'archive: expected names without "..", got "../model.json"', {
@@ -209,7 +209,7 @@ export const importResponses = {
       actual: '"../model.json"',
     }),
     example.unauthorized,
-    new ServiceError('request_timeout', 'expected the whole request in time, got a part of it'),
+    example.requestTimeout,
     new ServiceError('body_too_large', 'archive: expected at most 2147483648 bytes of files, got more', {
       expected: 'at most 2147483648 bytes of files',
       actual: 'more',

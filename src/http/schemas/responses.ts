@@ -105,6 +105,8 @@ export const example = {
       position: 15,
     },
   ),
+  partOfBody: new ServiceError('bad_request', 'body: expected all of it, got a part'),
+  requestTimeout: new ServiceError('request_timeout', 'expected the whole request in time, got a part of it'),
   bodyTooLarge: new ServiceError('body_too_large', 'body: expected at most 16777216 bytes, got 104857600 bytes', {
     expected: 'at most 16777216 bytes',
     actual: '104857600 bytes',

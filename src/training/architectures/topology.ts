@@ -1,4 +1,5 @@
 /** Words to write a TF.js Layers `model.json` topology with, as its converter would. */
+import { layersDocument } from '../../model/export.js';
 
 interface LayerDocument {
   class_name: string;
@@ -21,7 +22,7 @@ export function sequential(
   const [first, ...rest] = layers;
   const batch_input_shape = [null, ...inputShape];
   const all = [{ ...first, config: { ...first.config, batch_input_shape, dtype: 'float32' } }, ...rest];
-  return layersModel('Sequential', { name, layers: all });
+  return layersDocument('Sequential', { name, layers: all });
 }
 
 /** A layer that stands in a functional net, and what can come after it. */
@@ -55,16 +56,7 @@ export function functional(
   const input = place({ class_name: 'InputLayer', config }, []);
   const output = build(input);
   const ends = { input_layers: [[input.name, 0, 0]], output_layers: [[output.name, 0, 0]] };
-  return layersModel('Model', { name, layers, ...ends });
-}
-
-function layersModel(class_name: string, config: Record<string, unknown>): Record<string, unknown> {
-  return {
-    format: 'layers-model',
-    generatedBy: 'bitdial',
-    convertedBy: null,
-    modelTopology: { class_name, config, keras_version: 'tfjs-layers 4.22.0', backend: 'tensor_flow.js' },
-  };
+  return layersDocument('Model', { name, layers, ...ends });
 }
 
 interface ConvolutionOptions {

@@ -53,13 +53,19 @@ async function open(name: string, path: string, options: FolderOptions): Promise
     layout.kind === 'images'
       ? await openImages(name, layout, settings, options)
       : await openBytes(name, layout, settings, options);
-  const [height, width] = opened.inputShape;
+  const { shape: inputShape, range: inputRange, channel_ranges: channelRanges } = opened.input;
+  const [height, width] = inputShape;
   const shift = Math.round(Math.min(height, width) * SHIFT[layout.kind]);
   const augmentation: Augmentation = { shift, flip: layout.kind !== 'idx', ...settings.augmentation };
-  return { name, kind: layout.kind, classWeights: settings.class_weights ?? null, augmentation, ...opened };
+  const classWeights = settings.class_weights ?? null;
+  return { name, kind: layout.kind, inputShape, inputRange, channelRanges, classWeights, augmentation, ...opened };
 }
 
-type Opened = Omit<OpenDataset, 'name' | 'kind' | 'classWeights' | 'augmentation'>;
+/** What the files say; the rest follows from it and from the settings. */
+type Opened = Omit<
+  OpenDataset,
+  'name' | 'kind' | 'inputShape' | 'inputRange' | 'channelRanges' | 'classWeights' | 'augmentation'
+>;
 
 async function openBytes(
   name: string,
@@ -92,9 +98,6 @@ async function openBytes(
   const split = (order: Uint32Array) => splitOf(source, classes, order, input);
   return {
     input,
-    inputShape: input.shape,
-    inputRange: input.range,
-    channelRanges: input.channel_ranges,
     labels,
     content: contentOf(layout, labels, [sha256(train.labels), sha256(test.labels)]),
     validationShare: share,
@@ -168,9 +171,6 @@ async function openImages(
   const split = (order: Uint32Array) => splitOf(source, classes, order, input);
   return {
     input,
-    inputShape: input.shape,
-    inputRange: input.range,
-    channelRanges: input.channel_ranges,
     labels,
     content: hashOf({ files, bad, labels }),
     validationShare: layout.validation === null ? shares.validation : null,
