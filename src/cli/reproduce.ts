@@ -40,7 +40,8 @@ const FLAGS: Record<string, Flag> = {
   },
   epochs: { type: 'string', value: 'N', meaning: `of each method after it, plain too; default ${DEFAULTS.epochs}` },
   'from-scratch': { type: 'boolean', meaning: 'no base: each method trains for all of --base-epochs' },
-  base: { type: 'string', value: 'folder', meaning: 'of a model whose current version is the base of every seed' },
+  base: { type: 'string', value: 'folder', meaning: 'of a model with a version that is the base of every seed' },
+  'base-version': { type: 'string', value: 'N', meaning: 'of that model; default its current one' },
   limit: { type: 'string', value: 'N', meaning: 'at most so many training images, to try it out' },
   'test-limit': { type: 'string', value: 'N', meaning: 'at most so many test images, to try it out' },
   out: { type: 'string', value: 'folder', meaning: 'of records and versions; default in DATA_DIR/reproduction' },
@@ -65,7 +66,10 @@ await runCommand(HELP, async () => {
   const dataDir = resolve(readConfig().dataDir);
   const study = studyOf(positionals[0], values, dataDir);
   // A report needs no base.
-  if (typeof values.base === 'string' && !values.report) study.base = await baseOf(values.base, study);
+  if (typeof values.base === 'string' && !values.report) study.base = await baseOf(values.base, values, study);
+  if (values['base-version'] !== undefined && values.base === undefined) {
+    throw new UsageError('--base-version: expected --base beside it, the folder of its model');
+  }
   const backend = backendFlag(values);
   try {
     checkStudy(study);
@@ -137,9 +141,10 @@ async function warnOfReferenceEngine(): Promise<void> {
   }
 }
 
-async function baseOf(folder: string, study: Study): Promise<GivenBase> {
+async function baseOf(folder: string, values: Values, study: Study): Promise<GivenBase> {
+  const number = wholeFlag(values, 'base-version');
   try {
-    return await givenBase(folder, study);
+    return await givenBase(folder, study, number);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

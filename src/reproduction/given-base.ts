@@ -10,22 +10,24 @@ import { builtIn } from '../training/architectures/table.js';
 import { initialWeights } from '../training/weights.js';
 import type { GivenBase, Study } from './study.js';
 
-/** The store with a model's folder, and its current version. */
-export async function openBase(folder: string): Promise<{ store: ModelStore; version: Version }> {
+/** The store with a model's folder, and its version of a number, by default the current one. */
+export async function openBase(folder: string, number?: number): Promise<{ store: ModelStore; version: Version }> {
   const path = resolve(folder);
   const store = new ModelStore({ modelsDir: dirname(path), writeTo: 'models' });
-  return { store, version: await store.get(basename(path)) };
+  return { store, version: await store.get(basename(path), number) };
 }
 
 /**
- * The current version of a folder as the base of a study.
+ * A version of a folder as the base of a study.
+ * @param number of the version; by default the current one
  * @throws Error where it is of another net, width or data set, or was trained with a regulariser
  */
 export async function givenBase(
   folder: string,
   { net, width, dataset }: Pick<Study, 'net' | 'width' | 'dataset'>,
+  number?: number,
 ): Promise<GivenBase> {
-  const { version } = await openBase(folder);
+  const { version } = await openBase(folder, number);
   const { manifest, graph } = version;
   const expected = importGraph(builtIn(net, manifest.input.shape, manifest.labels.length, width));
   if (!isSame(graph, expected) && !isSame(graph, foldGraph(expected, initialWeights(expected, 1)).graph)) {
@@ -41,7 +43,7 @@ export async function givenBase(
   }
   const { kind } = training.regularizer;
   if (kind !== 'none') throw fault(folder, 'a version that was trained without a regulariser', JSON.stringify(kind));
-  return { folder, digest: version.digest };
+  return { folder, version: version.version, digest: version.digest };
 }
 
 /** As JSON has them: a field that is undefined is none. */

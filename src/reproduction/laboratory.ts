@@ -64,8 +64,8 @@ export function laboratory(study: Study, options: LaboratoryOptions): Execute {
 
   /** A base that was trained before: a copy of it among the study's versions. */
   async function given(run: Run): Promise<{ made: Version; ours: Record<string, number> }> {
-    const { folder, digest } = study.base as GivenBase;
-    const { store: source, version } = await openBase(folder);
+    const { folder, version: number, digest } = study.base as GivenBase;
+    const { store: source, version } = await openBase(folder, number);
     if (version.digest !== digest) {
       throw new Error(`--base ${folder}: expected version ${digest} as at the beginning, got ${version.digest}`);
     }

@@ -27,8 +27,9 @@ export interface Study {
 
 /** A base that is there already. */
 export interface GivenBase {
-  /** Of a model, whose current version it is. */
+  /** Of a model. */
   folder: string;
+  version: number;
   /** Of that version. */
   digest: string;
 }

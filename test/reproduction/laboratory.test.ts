@@ -74,6 +74,9 @@ test('a study of seconds: a base, methods that go on from it, and their figures'
   ] as const) {
     await assert.rejects(givenBase(folder, { ...wanted, ...change }), message);
   }
+  const trainedOn = await givenBase(folder, wanted, 1);
+  assert.equal(trainedOn.version, 1, 'a version by its number');
+  await assert.rejects(givenBase(folder, wanted, 9), /has no version 9/);
   const second = await run(given);
   assert.deepEqual(second.failures, []);
   const [base, plain] = second.records;

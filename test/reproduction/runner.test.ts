@@ -141,7 +141,7 @@ test('records of other settings are refused before anything runs', async () => {
     [{ limit: 100 }, 'base.seed1.json'],
     [{ testLimit: 100 }, 'base.seed1.json'],
     [{ width: 0.5 }, 'base.seed1.json'],
-    [{ base: { folder: 'models/other', digest: 'abc' } }, 'base.seed1.json'],
+    [{ base: { folder: 'models/other', version: 1, digest: 'abc' } }, 'base.seed1.json'],
   ] as const) {
     const { execute, names } = stub();
     // More seeds first: none of them may begin.
@@ -169,7 +169,7 @@ test('from scratch there is no base; with a base that is given none is trained',
 
   const given = stub();
   const { records } = await runStudy(
-    studyIn(join(root, 'given'), { base: { folder: 'models/x', digest: 'abc' }, seeds: [1] }),
+    studyIn(join(root, 'given'), { base: { folder: 'models/x', version: 1, digest: 'abc' }, seeds: [1] }),
     given.execute,
     PROVENANCE,
   );
@@ -189,7 +189,7 @@ test('from scratch there is no base; with a base that is given none is trained',
     records.map((record) => record.given),
     ['abc', null, null],
   );
-  const changed = studyIn(join(root, 'given'), { base: { folder: 'models/x', digest: 'def' }, seeds: [1] });
+  const changed = studyIn(join(root, 'given'), { base: { folder: 'models/x', version: 1, digest: 'def' }, seeds: [1] });
   await assert.rejects(runStudy(changed, stub().execute, PROVENANCE), /"given":"def".*"given":"abc"/);
 });
 
