@@ -3,8 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildApp } from '../app.js';
-import { PROJECT_ROOT, readConfig, SETTINGS } from '../config.js';
+import { PROJECT_ROOT, readConfig } from '../config.js';
 import { metricsPage } from '../http/plugins/metrics-table.js';
+import { SETTINGS } from '../settings.js';
 
 /** Each generated page by its name in docs/. */
 export async function pages(): Promise<Record<string, string>> {
@@ -46,7 +47,7 @@ Every setting is an environment variable. A wrong one stops the start with a mes
 |---|---|---|---|
 ${rows.join('\n')}
 
-This page is generated from \`src/config.ts\` by \`npm run docs\`.
+This page is generated from \`src/settings.ts\` by \`npm run docs\`.
 `;
 }
 

@@ -1,4 +1,5 @@
-import type { Width } from '../quantize/precision.js';
+import type { Version } from '../model/version.js';
+import type { Precision, Width } from '../quantize/precision.js';
 
 /** What the caller may spend, and what it must get. */
 export interface Budget {
@@ -25,15 +26,33 @@ export type PredictBody =
   /** NHWC; uint8 is 0..255 pixels, float32 is little-endian and in the input range. */
   | { kind: 'raw'; dtype: 'uint8' | 'float32'; bytes: Uint8Array };
 
-export interface PredictRequest {
+export interface InferRequest {
   /** Default: the configured default model. */
   model?: string;
   /** Default: the model's current version. */
   version?: number;
   choice: PrecisionChoice;
+  body: PredictBody;
+}
+
+/** What one request came to, before any protocol words it. */
+export interface Inference {
+  version: Version;
+  /** What ran. */
+  precision: Precision;
+  /** Instances. */
+  batch: number;
+  /** batch × classes. */
+  logits: Float32Array;
+  /** Energy of the whole request (all instances); accuracy null where the version has not evaluated this precision. */
+  cost: { energyUj: number; memoryBytes: number; expectedAccuracy: number | null };
+  variant: { cached: boolean; buildMs: number; engine: string };
+  timing: { queueMs: number; computeMs: number };
+}
+
+export interface PredictRequest extends InferRequest {
   /** Default 5; at most the number of classes is used. */
   topK?: number;
-  body: PredictBody;
 }
 
 export interface RankedLabel {
@@ -74,6 +93,9 @@ export interface ResidentVariant {
 
 /** What the HTTP layer (and later protocols) see of serving. All errors are ServiceErrors. */
 export interface PredictionService {
+  /** Logits; every protocol is a wording of this. */
+  infer(request: InferRequest): Promise<Inference>;
+  /** Ranked labels. */
   predict(request: PredictRequest): Promise<PredictAnswer>;
   /** Resident variants, of one model or all. */
   variants(model?: string): ResidentVariant[];

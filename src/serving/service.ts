@@ -8,8 +8,16 @@ import { PrecisionChooser } from './choice.js';
 import { Costs } from './costs.js';
 import { readInput } from './input.js';
 import { LatencyBook } from './latency.js';
-import type { PredictAnswer, PredictionService, PredictRequest, ResidentVariant, ServingObserver } from './request.js';
-import { rankLabels } from './softmax.js';
+import { milliseconds, predictAnswer, readTopK } from './prediction.js';
+import type {
+  Inference,
+  InferRequest,
+  PredictAnswer,
+  PredictionService,
+  PredictRequest,
+  ResidentVariant,
+  ServingObserver,
+} from './request.js';
 import { VariantCache, variantKey } from './variants.js';
 
 /** What serving needs of the store. */
@@ -32,7 +40,6 @@ export interface PredictionServiceOptions {
   logger?: WarningLog;
 }
 
-const DEFAULT_TOP_K = 5;
 const WARM_UP_RUNS = 8;
 
 export function createPredictionService(options: PredictionServiceOptions): PredictionService {
@@ -69,7 +76,7 @@ class Service implements PredictionService {
     this.#chooser = new PrecisionChooser({ defaultBits: config.defaultBits, costs, book, calibrator, maxBytes });
   }
 
-  async predict(request: PredictRequest): Promise<PredictAnswer> {
+  async infer(request: InferRequest): Promise<Inference> {
     if (this.#closing) throw new ServiceError('not_ready', 'the service is closing');
     const { maxQueue } = this.#config;
     if (this.#inFlight >= maxQueue) {
@@ -78,11 +85,17 @@ class Service implements PredictionService {
     }
     this.#inFlight++;
     try {
-      return await this.#answer(request);
+      return await this.#infer(request);
     } finally {
       this.#inFlight--;
       if (this.#inFlight === 0) this.#onIdle?.();
     }
+  }
+
+  async predict(request: PredictRequest): Promise<PredictAnswer> {
+    // What needs no version is refused before any is read.
+    const topK = readTopK(request.topK);
+    return predictAnswer(await this.infer(request), topK);
   }
 
   variants(model?: string): ResidentVariant[] {
@@ -126,12 +139,9 @@ class Service implements PredictionService {
     this.#cache.close();
   }
 
-  async #answer(request: PredictRequest): Promise<PredictAnswer> {
-    const { choice, body } = request;
-    // What needs no version is refused before any is read.
+  async #infer({ choice, body, ...asked }: InferRequest): Promise<Inference> {
     this.#chooser.check(choice);
-    const topK = readTopK(request.topK);
-    const version = await this.#store.get(request.model ?? this.#config.defaultModel, request.version);
+    const version = await this.#store.get(asked.model ?? this.#config.defaultModel, asked.version);
     const { manifest, model } = version;
     const { input, batch } = await readInput(body, manifest.input, this.#config);
     const precision = await this.#chooser.choose(version, choice, batch, () => this.#store.source(version));
@@ -144,24 +154,15 @@ class Service implements PredictionService {
       const { weightBits: bits, activationBits } = precision;
       const energyUj = this.#costs.energyUj(version, precision) * batch;
       this.#observer.onPrediction?.({ model, bits, activationBits, instances: batch, energyUj, queueMs, computeMs });
-      const predictions = Array.from({ length: batch }, (_, i) => {
-        const top = rankLabels(logits, i * manifest.labels.length, manifest.labels, topK);
-        return { ...top[0], top };
-      });
+      const expectedAccuracy = this.#costs.accuracy(version, precision);
       return {
-        model,
-        version: version.version,
-        digest: version.digest,
-        bits,
-        activation_bits: activationBits,
-        predictions,
-        cost: {
-          energy_uj: energyUj,
-          memory_bytes: variant.memoryBytes,
-          expected_accuracy: this.#costs.accuracy(version, precision),
-        },
-        variant: { cached: lease.cached, build_ms: milliseconds(variant.buildMs), engine: variant.engine },
-        timing_ms: { queue: milliseconds(queueMs), compute: milliseconds(computeMs) },
+        version,
+        precision,
+        batch,
+        logits,
+        cost: { energyUj, memoryBytes: variant.memoryBytes, expectedAccuracy },
+        variant: { cached: lease.cached, buildMs: variant.buildMs, engine: variant.engine },
+        timing: { queueMs, computeMs },
       };
     } finally {
       lease.release();
@@ -172,17 +173,4 @@ class Service implements PredictionService {
     const expected = this.#costs.bytes(version, precision);
     return this.#cache.acquire(version, precision, () => this.#store.source(version), expected);
   }
-}
-
-function readTopK(topK: number | undefined): number {
-  if (topK === undefined) return DEFAULT_TOP_K;
-  if (Number.isInteger(topK) && topK >= 1) return topK;
-  const actual = String(topK);
-  const extra = { field: 'top_k', expected: 'a whole number, 1 or more', actual };
-  throw new ServiceError('invalid_field', `top_k: expected ${extra.expected}, got ${actual}`, extra);
-}
-
-/** To the microsecond. */
-function milliseconds(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
 }

@@ -4,7 +4,14 @@ import type { DatasetCatalog, ModelCatalog, ModelImporter } from '../../src/http
 import type { ImportRequest } from '../../src/importing/request.js';
 import type { Job, JobEvent, JobQueue, JobState } from '../../src/jobs/job.js';
 import type { Version } from '../../src/model/store.js';
-import type { PredictAnswer, PredictionService, PredictRequest, ResidentVariant } from '../../src/serving/request.js';
+import type {
+  Inference,
+  InferRequest,
+  PredictAnswer,
+  PredictionService,
+  PredictRequest,
+  ResidentVariant,
+} from '../../src/serving/request.js';
 import type { TrainRequest } from '../../src/training/request.js';
 import { tinyVersion } from './tiny.js';
 
@@ -40,6 +47,12 @@ export class FakeService implements PredictionService {
   answer: (request: PredictRequest) => Promise<PredictAnswer> = async () => fakeAnswer();
   resident: ResidentVariant[] = [];
 
+  inference: (request: InferRequest) => Promise<Inference> = async () => fakeInference();
+
+  infer(request: InferRequest): Promise<Inference> {
+    this.requests.push(request);
+    return this.inference(request);
+  }
   predict(request: PredictRequest): Promise<PredictAnswer> {
     this.requests.push(request);
     return this.answer(request);
@@ -53,6 +66,19 @@ export class FakeService implements PredictionService {
   }
   async warmUp(): Promise<void> {}
   async close(): Promise<void> {}
+}
+
+/** Logits of one instance of the tiny model. */
+export function fakeInference(): Inference {
+  return {
+    version: tinyVersion,
+    precision: { weightBits: 4, activationBits: 8 },
+    batch: 1,
+    logits: Float32Array.from(tinyVersion.manifest.labels, (_, i) => -i),
+    cost: { energyUj: 2, memoryBytes: 100, expectedAccuracy: null },
+    variant: { cached: false, buildMs: 1, engine: 'fake' },
+    timing: { queueMs: 0, computeMs: 0.5 },
+  };
 }
 
 export function fakeAnswer(): PredictAnswer {

@@ -1,0 +1,143 @@
+/** Every setting: environment name, default, meaning. docs/CONFIG.md is generated from this table. */
+
+type Kind = 'string' | 'integer' | 'bytes' | 'choice' | 'number';
+export interface Setting {
+  env: string;
+  kind: Kind;
+  default: string;
+  meaning: string;
+  min?: number;
+  max?: number;
+  choices?: readonly string[];
+}
+
+export const SETTINGS = {
+  port: { env: 'PORT', kind: 'integer', default: '3000', min: 0, max: 65535, meaning: 'TCP port; 0 takes a free one' },
+  host: {
+    env: 'HOST',
+    kind: 'string',
+    default: '127.0.0.1',
+    meaning: 'Address to listen on; the container sets 0.0.0.0',
+  },
+  modelsDir: { env: 'MODELS_DIR', kind: 'string', default: './models', meaning: 'Shipped versions; only read' },
+  dataDir: { env: 'DATA_DIR', kind: 'string', default: './data', meaning: 'Jobs and new versions; written' },
+  defaultModel: {
+    env: 'DEFAULT_MODEL',
+    kind: 'string',
+    default: 'mnist-lenet',
+    meaning: 'Model of a request that names none',
+  },
+  defaultBits: {
+    env: 'DEFAULT_BITS',
+    kind: 'string',
+    default: '',
+    meaning: 'Bits of a request that names neither bits nor a budget (2..8, 16, 32); empty: what the version says',
+  },
+  variantCacheBytes: {
+    env: 'VARIANT_CACHE_BYTES',
+    kind: 'bytes',
+    default: '268435456',
+    min: 1,
+    meaning: 'Bound on the bytes of all resident variants',
+  },
+  maxBatch: {
+    env: 'MAX_BATCH',
+    kind: 'integer',
+    default: '64',
+    min: 1,
+    max: 4096,
+    meaning: 'Instances in one request at most',
+  },
+  maxBodyBytes: {
+    env: 'MAX_BODY_BYTES',
+    kind: 'bytes',
+    default: '16777216',
+    min: 1024,
+    meaning: 'Bytes of a request body at most',
+  },
+  maxImagePixels: {
+    env: 'MAX_IMAGE_PIXELS',
+    kind: 'integer',
+    default: '50000000',
+    min: 1,
+    meaning: 'Pixels of an image file at most, before it is resized',
+  },
+  maxModelBytes: {
+    env: 'MAX_MODEL_BYTES',
+    kind: 'bytes',
+    default: '2147483648',
+    min: 1,
+    meaning: 'Bytes of the files of an uploaded model at most, unpacked; also of an imported one’s weights as float32',
+  },
+  maxDatasetBytes: {
+    env: 'MAX_DATASET_BYTES',
+    kind: 'bytes',
+    default: '4294967296',
+    min: 1,
+    meaning: 'Bytes of an uploaded data set at most, unpacked; also of one decoded to pixels',
+  },
+  maxDatasetFiles: {
+    env: 'MAX_DATASET_FILES',
+    kind: 'integer',
+    default: '500000',
+    min: 1,
+    meaning: 'Files and folders of an uploaded data set at most',
+  },
+  maxQueue: {
+    env: 'MAX_QUEUE',
+    kind: 'integer',
+    default: '256',
+    min: 1,
+    meaning: 'Predictions waiting or running at most; past it 503',
+  },
+  engine: {
+    env: 'ENGINE',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'native', 'reference', 'tfjs'],
+    meaning: 'Engine that runs the variants',
+  },
+  engineThreads: {
+    env: 'ENGINE_THREADS',
+    kind: 'integer',
+    default: '0',
+    min: 0,
+    max: 256,
+    meaning: 'Threads of the engine; 0: one for each core',
+  },
+  trainingThreads: {
+    env: 'TRAINING_THREADS',
+    kind: 'integer',
+    default: '0',
+    min: 0,
+    max: 256,
+    meaning: 'Threads of a training on the wasm backend with the addon; 0: one for each core',
+  },
+  energyTable: {
+    env: 'ENERGY_TABLE',
+    kind: 'string',
+    default: '',
+    meaning: 'JSON file with the energy figures of your chip; empty: the built-in table',
+  },
+  adminToken: {
+    env: 'ADMIN_TOKEN',
+    kind: 'string',
+    default: '',
+    meaning: 'Bearer token of /admin/*; empty: one is made at start and printed once',
+  },
+  maxJobs: { env: 'MAX_JOBS', kind: 'integer', default: '1000', min: 1, meaning: 'Queued training jobs at most' },
+  drainMs: {
+    env: 'DRAIN_MS',
+    kind: 'integer',
+    default: '10000',
+    min: 0,
+    meaning: 'Milliseconds that a SIGTERM waits for requests in flight',
+  },
+  logLevel: {
+    env: 'LOG_LEVEL',
+    kind: 'choice',
+    default: 'info',
+    choices: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    meaning: 'pino log level',
+  },
+} as const satisfies Record<string, Setting>;
