@@ -24,7 +24,24 @@ export type PredictBody =
   /** Each: a nested or flat array of numbers in the input range, or {b64} holding an image file. Not checked yet. */
   | { kind: 'instances'; instances: unknown }
   /** NHWC; uint8 is 0..255 pixels, float32 is little-endian and in the input range. */
-  | { kind: 'raw'; dtype: 'uint8' | 'float32'; bytes: Uint8Array };
+  | { kind: 'raw'; dtype: 'uint8' | 'float32'; bytes: Uint8Array }
+  | TensorBody;
+
+/**
+ * A tensor, as inference protocols send it. Its shape is what the client says, [n, height, width, channels], or [n] or
+ * [n, 1] for image files; neither it nor the data is checked yet.
+ */
+export interface TensorBody {
+  kind: 'tensor';
+  shape: readonly number[];
+  /** uint8 is 0..255 pixels, float32 is in the input range, files are image files. */
+  dtype: 'uint8' | 'float32' | 'files';
+  /**
+   * Bytes: little-endian, row by row; each file has its length before it, in four bytes. Values, as JSON has them: numbers,
+   * flat or nested as the shape; each file as base64.
+   */
+  data: { bytes: Uint8Array } | { values: unknown };
+}
 
 export interface InferRequest {
   /** Default: the configured default model. */
@@ -33,6 +50,8 @@ export interface InferRequest {
   version?: number;
   choice: PrecisionChoice;
   body: PredictBody;
+  /** milliseconds from now within which the answer is worth having */
+  deadlineMs?: number;
 }
 
 /** What one request came to, before any protocol words it. */
@@ -101,8 +120,8 @@ export interface PredictionService {
   variants(model?: string): ResidentVariant[];
   /** Drops the resident variants of a model that are not in use; returns how many, and the bytes set free. */
   dropVariants(model: string): Promise<{ dropped: number; bytes: number }>;
-  /** Builds the default variant and answers once with it; resolves when the service is ready. */
-  warmUp(): Promise<void>;
+  /** Builds the default variant of a model (default: the default model) and answers with it; resolves when it is ready. */
+  warmUp(model?: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -110,13 +129,20 @@ export interface PredictionService {
 export interface ServingObserver {
   onPrediction?(e: {
     model: string;
+    version: number;
     bits: number;
     activationBits: number;
     instances: number;
     energyUj: number;
+    /** From the call to the logits. */
+    totalMs: number;
+    /** To read the instances. */
+    inputMs: number;
     queueMs: number;
     computeMs: number;
   }): void;
+  /** A request to a version that is there came to no logits. */
+  onPredictionFailed?(e: { model: string; version: number; totalMs: number }): void;
   onVariantBuilt?(e: {
     model: string;
     version: number;

@@ -12,7 +12,9 @@ import { milliseconds, predictAnswer, readTopK } from './prediction.js';
 import type {
   Inference,
   InferRequest,
+  PrecisionChoice,
   PredictAnswer,
+  PredictBody,
   PredictionService,
   PredictRequest,
   ResidentVariant,
@@ -119,8 +121,8 @@ class Service implements PredictionService {
     return result;
   }
 
-  async warmUp(): Promise<void> {
-    const version = await this.#store.get(this.#config.defaultModel);
+  async warmUp(model = this.#config.defaultModel): Promise<void> {
+    const version = await this.#store.get(model);
     const lease = await this.#acquire(version, this.#chooser.default(version));
     try {
       const { shape, range } = version.manifest.input;
@@ -140,10 +142,23 @@ class Service implements PredictionService {
   }
 
   async #infer({ choice, body, ...asked }: InferRequest): Promise<Inference> {
+    const start = performance.now();
     this.#chooser.check(choice);
     const version = await this.#store.get(asked.model ?? this.#config.defaultModel, asked.version);
+    try {
+      return await this.#run(version, choice, body, start);
+    } catch (error) {
+      const totalMs = performance.now() - start;
+      this.#observer.onPredictionFailed?.({ model: version.model, version: version.version, totalMs });
+      throw error;
+    }
+  }
+
+  async #run(version: Version, choice: PrecisionChoice, body: PredictBody, start: number): Promise<Inference> {
     const { manifest, model } = version;
+    const readFrom = performance.now();
     const { input, batch } = await readInput(body, manifest.input, this.#config);
+    const inputMs = performance.now() - readFrom;
     const precision = await this.#chooser.choose(version, choice, batch, () => this.#store.source(version));
 
     const lease = await this.#acquire(version, precision);
@@ -153,7 +168,9 @@ class Service implements PredictionService {
       this.#book.record(variantKey(version, precision), computeMs, batch);
       const { weightBits: bits, activationBits } = precision;
       const energyUj = this.#costs.energyUj(version, precision) * batch;
-      this.#observer.onPrediction?.({ model, bits, activationBits, instances: batch, energyUj, queueMs, computeMs });
+      const totalMs = performance.now() - start;
+      const told = { model, version: version.version, bits, activationBits, instances: batch, energyUj };
+      this.#observer.onPrediction?.({ ...told, totalMs, inputMs, queueMs, computeMs });
       const expectedAccuracy = this.#costs.accuracy(version, precision);
       return {
         version,

@@ -264,14 +264,31 @@ test('variants are listed and dropped', async () => {
 });
 
 test('what happens is told to the observer', async () => {
-  const told: unknown[] = [];
+  const told: Record<string, unknown>[] = [];
+  const failed: unknown[] = [];
   const version = makeVersion();
-  const { predict } = setUp({ versions: [version], observer: { onPrediction: (e) => told.push(e) } });
+  const { predict } = setUp({
+    versions: [version],
+    observer: {
+      onPrediction: ({ totalMs, inputMs, ...e }) => {
+        assert.ok(inputMs > 0 && totalMs > inputMs);
+        told.push(e);
+      },
+      onPredictionFailed: ({ totalMs, ...e }) => {
+        assert.ok(totalMs > 0);
+        failed.push(e);
+      },
+    },
+  });
   await predict({ choice: { bits: 2, activationBits: 8 } }, 3);
   await refused(predict({ choice: { bits: 9 as Width } }), 'invalid_field');
+  assert.deepEqual(failed, [], 'what never came to a version is no failure of one');
+  await refused(predict({ choice: { budget: { maxEnergyUj: 0 } } }), 'budget_infeasible');
+  assert.deepEqual(failed, [{ model: 'toy', version: version.version }]);
   assert.deepEqual(told, [
     {
       model: 'toy',
+      version: version.version,
       bits: 2,
       activationBits: 8,
       instances: 3,
