@@ -1,5 +1,7 @@
 /** The service on one screen: every plugin and every route, by name, in order. */
 
+import { Repository } from './http/oip/repository.js';
+import { Statistics } from './http/oip/statistics.js';
 import type { Parts } from './http/parts.js';
 import { bearerToken } from './http/plugins/auth.js';
 import { jsonBodies, strictBodies } from './http/plugins/bodies.js';
@@ -18,6 +20,10 @@ import { importRoutes } from './http/routes/imports.js';
 import { jobEventRoutes } from './http/routes/job-events.js';
 import { jobRoutes } from './http/routes/jobs.js';
 import { modelRoutes } from './http/routes/models.js';
+import { inferRoutes } from './http/routes/oip-infer.js';
+import { inferenceModelRoutes } from './http/routes/oip-models.js';
+import { repositoryControlRoutes, repositoryIndexRoutes } from './http/routes/oip-repository.js';
+import { inferenceServerRoutes } from './http/routes/oip-server.js';
 import { documentRoute, metricsRoute } from './http/routes/operations.js';
 import { predictRoutes } from './http/routes/predict.js';
 import { Problem } from './http/schemas/responses.js';
@@ -47,6 +53,7 @@ export async function buildApp(parts: Parts): Promise<App> {
   await openapi(app, parts.version ?? '0.0.0');
 
   await app.register(async (scope) => predictRoutes(scope as App, { service }));
+  await app.register(openInference);
   modelRoutes(app, { service, store, defaultModel: config.defaultModel });
   healthRoutes(app, { readiness, queue, engineName: parts.engineName, defaultModel: config.defaultModel });
   metricsRoute(app, { metrics });
@@ -54,6 +61,19 @@ export async function buildApp(parts: Parts): Promise<App> {
   await app.register(admin, { prefix: '/admin' });
   await app.ready();
   return app;
+
+  /** The Open Inference Protocol v2. */
+  async function openInference(scope: App): Promise<void> {
+    const statistics = parts.statistics ?? new Statistics();
+    const { observer } = statistics;
+    const { maxBodyBytes } = config;
+    const repository = new Repository(service, store);
+    inferenceServerRoutes(scope, { readiness, version: parts.version ?? '0.0.0' });
+    inferenceModelRoutes(scope, { service, store, repository, statistics, config });
+    await scope.register(async (s) => inferRoutes(s as App, { service, repository, observer, maxBodyBytes }));
+    await scope.register(async (s) => repositoryIndexRoutes(s as App, { repository, maxBodyBytes }));
+    await scope.register(async (s) => repositoryControlRoutes(s as App, { repository, maxBodyBytes }, adminToken));
+  }
 
   async function admin(scope: App): Promise<void> {
     bearerToken(scope, adminToken);

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Config, PROJECT_ROOT, readConfig } from './config.js';
 import { createEngine, type EngineChoice } from './engine/select.js';
+import { Statistics, tellAll } from './http/oip/statistics.js';
 import { createLogger } from './http/plugins/logging.js';
 import { Metrics } from './http/plugins/metrics.js';
 import { Readiness } from './http/plugins/readiness.js';
@@ -40,7 +41,8 @@ async function start(config: Config): Promise<void> {
   const store = new ModelStore({ modelsDir: config.modelsDir, dataDir: config.dataDir, logger });
   const { engine: kind, engineThreads: threads } = config;
   const engine = await createEngine({ engine: kind as EngineChoice['engine'], threads, logger });
-  const { observer } = metrics;
+  const statistics = new Statistics();
+  const observer = tellAll(metrics.observer, statistics.observer);
   const service = createPredictionService({ config, store, engine, energyTable, observer, logger });
   const warm = warmUp(service, readiness, logger);
   const { modelsDir, dataDir, maxJobs } = config;
@@ -88,6 +90,7 @@ async function start(config: Config): Promise<void> {
     adminToken,
     known,
     metrics,
+    statistics,
     readiness,
     logger,
     version,

@@ -8,6 +8,7 @@ import type { Known } from '../jobs/validation.js';
 import type { Version } from '../model/store.js';
 import type { PredictionService } from '../serving/request.js';
 import type { DatasetEntry, DatasetSummary } from '../training/datasets/store.js';
+import type { Statistics } from './oip/statistics.js';
 import type { Metrics } from './plugins/metrics.js';
 import type { Readiness } from './plugins/readiness.js';
 
@@ -47,6 +48,8 @@ export interface Parts {
   known(): Promise<Known>;
   /** The service's metrics, where the service was given their observer; default: new ones. */
   metrics?: Metrics;
+  /** The counts by version, where the service was given their observer, too; default: new ones. */
+  statistics?: Statistics;
   readiness?: Readiness;
   logger?: Logger;
   /** Of this project, for the OpenAPI document. */

@@ -34,6 +34,10 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Content types of the body that the route takes, as a 415 lists them. */
     accepts?: readonly string[];
+    /** The route documents a body and does without. */
+    bodyOptional?: boolean;
+    /** The route takes compressed bodies, and bounds what they become. */
+    decompresses?: boolean;
     /** The body is an upload of any length, read as it arrives. */
     upload?: boolean;
   }

@@ -141,8 +141,12 @@ export interface ServingObserver {
     queueMs: number;
     computeMs: number;
   }): void;
+  /** One run of the engine, for one request or several. */
+  onBatch?(e: { model: string; version: number; requests: number; instances: number; computeMs: number }): void;
   /** A request to a version that is there came to no logits. */
   onPredictionFailed?(e: { model: string; version: number; totalMs: number }): void;
+  /** An answer was worded: labels, probabilities, bytes. */
+  onAnswer?(e: { model: string; version: number; instances: number; outputMs: number }): void;
   onVariantBuilt?(e: {
     model: string;
     version: number;

@@ -97,7 +97,13 @@ class Service implements PredictionService {
   async predict(request: PredictRequest): Promise<PredictAnswer> {
     // What needs no version is refused before any is read.
     const topK = readTopK(request.topK);
-    return predictAnswer(await this.infer(request), topK);
+    const inference = await this.infer(request);
+    const start = performance.now();
+    const answer = predictAnswer(inference, topK);
+    const { model, version } = answer;
+    const outputMs = performance.now() - start;
+    this.#observer.onAnswer?.({ model, version, instances: inference.batch, outputMs });
+    return answer;
   }
 
   variants(model?: string): ResidentVariant[] {
@@ -170,6 +176,7 @@ class Service implements PredictionService {
       const energyUj = this.#costs.energyUj(version, precision) * batch;
       const totalMs = performance.now() - start;
       const told = { model, version: version.version, bits, activationBits, instances: batch, energyUj };
+      this.#observer.onBatch?.({ model, version: version.version, requests: 1, instances: batch, computeMs });
       this.#observer.onPrediction?.({ ...told, totalMs, inputMs, queueMs, computeMs });
       const expectedAccuracy = this.#costs.accuracy(version, precision);
       return {

@@ -3,6 +3,7 @@ import type { DestinationStream } from 'pino';
 import supertest from 'supertest';
 import { buildApp } from '../../src/app.js';
 import { type Config, readConfig } from '../../src/config.js';
+import { Statistics, tellAll } from '../../src/http/oip/statistics.js';
 import type { Parts } from '../../src/http/parts.js';
 import { createLogger } from '../../src/http/plugins/logging.js';
 import { Metrics } from '../../src/http/plugins/metrics.js';
@@ -42,16 +43,17 @@ export async function testApp(t: TestContext, changes: Changes = {}): Promise<Te
 export async function servingApp(t: TestContext, changes: Changes = {}): Promise<TestApp<Parts['service']>> {
   const config = testConfig(changes.config);
   const metrics = new Metrics();
+  const statistics = new Statistics();
   const store = new FakeStore();
   const service = createPredictionService({
     config,
     store: { get: (model, version) => store.get(model, version), source: () => tinySource() },
     engine: new InlineEngine(),
     energyTable: HOROWITZ_45NM,
-    observer: metrics.observer,
+    observer: tellAll(metrics.observer, statistics.observer),
   });
   t.after(() => service.close());
-  return { ...(await build(t, { ...changes, metrics, store, service })), service };
+  return { ...(await build(t, { ...changes, metrics, statistics, store, service })), service };
 }
 
 async function build(t: TestContext, changes: Changes & Pick<Parts, 'service'>): Promise<Omit<TestApp, 'service'>> {

@@ -15,7 +15,8 @@ export function strictBodies(app: App): void {
   app.removeAllContentTypeParsers();
   app.addHook('onRequest', async (request) => refuseEncoding(request));
   app.addHook('preValidation', async (request) => {
-    if (request.routeOptions.schema?.body && request.body === undefined) throw emptyBody(request);
+    const { schema, config } = request.routeOptions;
+    if (schema?.body && request.body === undefined && !config?.bodyOptional) throw emptyBody(request);
   });
 }
 
@@ -72,8 +73,9 @@ function emptyBody(request: FastifyRequest): ServiceError {
   return new ServiceError('empty_body', `body: expected ${expected}, got nothing`, { expected, actual: 'nothing' });
 }
 
-/** Nothing is decompressed, so a small body cannot become a large one. */
+/** Nothing is decompressed, so a small body cannot become a large one; a route that does it bounds it by itself. */
 function refuseEncoding(request: FastifyRequest): void {
+  if (request.routeOptions.config?.decompresses) return;
   const encoding = request.headers['content-encoding'];
   if (encoding === undefined || encoding.toLowerCase() === 'identity') return;
   const extra = { field: 'content-encoding', expected: 'identity', actual: show(encoding) };

@@ -8,7 +8,7 @@ import type { App, RequestFacts } from '../types.js';
 /** Request ids that come from outside are taken when they are this plain, so that a log line cannot be forged by one. */
 const SANE_ID = /^[\w.:-]{1,128}$/;
 /** Routes that are asked every few seconds. */
-const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
+const QUIET = new Set(['/health/live', '/health/ready', '/v2/health/live', '/v2/health/ready', '/metrics']);
 
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const secrets = ['authorization', 'token', 'adminToken', 'password', 'cookie'];

@@ -20,6 +20,10 @@ export async function openapi(app: App, version: string): Promise<void> {
       servers: [{ url: '/' }],
       tags: [
         { name: 'predict', description: 'Answers, at the precision that the caller chooses' },
+        {
+          name: 'open-inference-protocol',
+          description: 'The same for clients of KServe and Triton: version 2 over HTTP',
+        },
         { name: 'models', description: 'What is served, and at which precisions' },
         { name: 'admin', description: 'Training and publishing; takes the admin token' },
         { name: 'operations', description: 'Health, metrics, this document' },

@@ -25,6 +25,11 @@ export function problemDocument(error: ServiceError, requestId?: string): Record
   return document;
 }
 
+/** Protocols that word errors in their own way, by what their paths begin with. */
+const WORDINGS: readonly [prefix: string, word: (problem: ServiceError) => unknown][] = [
+  ['/v2', (problem) => ({ error: problem.message })],
+];
+
 /** Installs the error handler and the answers for paths and methods that no route has. */
 export function problems(app: App, maxBodyBytes: number): void {
   const routes: { method: string; pattern: RegExp }[] = [];
@@ -46,7 +51,7 @@ export function problems(app: App, maxBodyBytes: number): void {
   });
 }
 
-/** Sends any error as a problem document. */
+/** Sends any error as a problem document, or as the protocol of its path has it. */
 export function sendProblem(
   error: FastifyError | ServiceError,
   request: FastifyRequest,
@@ -63,10 +68,15 @@ export function sendProblem(
   // `connection: close` would reset the connection under it. The server's request timeout bounds this.
   reply.removeHeader('connection');
   if (!request.raw.complete) request.raw.resume();
-  return reply
-    .code(problem.status)
-    .type(PROBLEM_TYPE)
-    .send(JSON.stringify(problemDocument(problem, request.id)));
+  reply.code(problem.status);
+  const [, word] = WORDINGS.find(([prefix]) => isUnder(request.url, prefix)) ?? [];
+  if (word) return reply.type('application/json').send(JSON.stringify(word(problem)));
+  return reply.type(PROBLEM_TYPE).send(JSON.stringify(problemDocument(problem, request.id)));
+}
+
+/** `/v2`, `/v2?…` and `/v2/…` are under `/v2`; `/v20` is not. */
+function isUnder(url: string, prefix: string): boolean {
+  return url.startsWith(prefix) && /^[/?]?$/.test(url.charAt(prefix.length));
 }
 
 /** What Node's HTTP parser refused never becomes a request: answered on the bare socket. */

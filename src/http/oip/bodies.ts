@@ -1,0 +1,15 @@
+import type { FastifyRequest } from 'fastify';
+import type { App } from '../types.js';
+import { decompress } from './compression.js';
+
+/**
+ * The scope's routes take a body of any content type or none, compressed or not, as a Buffer. Which kind it is says the
+ * protocol, as with Triton: its clients send no content type.
+ */
+export function inferenceBodies(app: App, maxBytes: number): void {
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, async (request: Message, body: Buffer) =>
+    decompress(body, request.headers['content-encoding'], maxBytes),
+  );
+}
+
+type Message = Pick<FastifyRequest, 'headers'>;

@@ -1,0 +1,84 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { PredictionService, ServingObserver } from '../../serving/request.js';
+import { inferenceBodies } from '../oip/bodies.js';
+import { acceptedCoding, compress } from '../oip/compression.js';
+import type { Repository } from '../oip/repository.js';
+import { readInferCall } from '../oip/request.js';
+import { type EncodedAnswer, encodeAnswer } from '../oip/response.js';
+import { JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
+import { bodyCheckedByCore } from '../plugins/validation.js';
+import { InferenceModel, InferenceVersion } from '../schemas/oip.js';
+import { HEADER_LENGTH, InferHeaders, InferQuery, inferBody, inferResponses } from '../schemas/oip-infer.js';
+import type { App } from '../types.js';
+
+interface Options {
+  service: Pick<PredictionService, 'infer'>;
+  repository: Repository;
+  observer: ServingObserver;
+  maxBodyBytes: number;
+}
+
+const SUBJECTS = [
+  { url: '/v2/models/:model/infer', params: InferenceModel, id: 'inferModel', of: 'the current version of a model' },
+  { url: '/v2/models/:model/versions/:version/infer', params: InferenceVersion, id: 'inferVersion', of: 'a version' },
+] as const;
+
+export function inferRoutes(app: App, { service, repository, observer, maxBodyBytes }: Options): void {
+  inferenceBodies(app, maxBodyBytes);
+
+  for (const { url, params, id, of } of SUBJECTS) {
+    app.post(
+      url,
+      {
+        schema: {
+          operationId: id,
+          tags: ['open-inference-protocol'],
+          summary: `Predict by ${of}, at the bits or within the budget that the parameters name`,
+          params,
+          querystring: InferQuery,
+          headers: InferHeaders,
+          body: inferBody,
+          response: inferResponses,
+        },
+        config: { accepts: [JSON_TYPE, RAW_TYPE], decompresses: true },
+        validatorCompiler: bodyCheckedByCore,
+      },
+      async (request, reply) => {
+        const { facts } = request;
+        const { model, version } = request.params as { model: string; version?: number };
+        repository.check(model);
+        const call = readInferCall(request.body as Buffer, headerLength(request), request.query, request.mediaType);
+        const { bits, activationBits } = call.request.choice;
+        Object.assign(facts, { bits, activationBits });
+        const inference = await service
+          .infer({ ...call.request, model, version })
+          .finally(() => void repository.ended(model).catch(() => undefined));
+        Object.assign(facts, {
+          model,
+          version: inference.version.version,
+          bits: inference.precision.weightBits,
+          activationBits: inference.precision.activationBits,
+          energyUj: inference.cost.energyUj,
+        });
+        const start = performance.now();
+        const answer = encodeAnswer(inference, call.id, call.outputs);
+        const outputMs = performance.now() - start;
+        observer.onAnswer?.({ model, version: inference.version.version, instances: inference.batch, outputMs });
+        return send(request, reply, answer);
+      },
+    );
+  }
+}
+
+function headerLength(request: FastifyRequest): string | undefined {
+  return request.headers[HEADER_LENGTH] as string | undefined;
+}
+
+async function send(request: FastifyRequest, reply: FastifyReply, { body, headerLength }: EncodedAnswer) {
+  reply.type(headerLength === null ? JSON_TYPE : RAW_TYPE).header('vary', 'accept-encoding');
+  // of the JSON as it is before it is compressed
+  if (headerLength !== null) reply.header(HEADER_LENGTH, headerLength);
+  const coding = acceptedCoding(request.headers['accept-encoding']);
+  if (coding === null) return reply.send(body);
+  return reply.header('content-encoding', coding).send(await compress(body, coding));
+}
