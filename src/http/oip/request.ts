@@ -1,6 +1,7 @@
 /** From the bytes of an inference request to what serving takes. Pure functions. */
 import { ServiceError } from '../../errors.js';
-import type { Budget, InferRequest, PredictBody, TensorBody } from '../../serving/request.js';
+import type { InferRequest, PredictBody, TensorBody } from '../../serving/request.js';
+import { readChoice } from '../choice.js';
 import { readJson } from '../plugins/json.js';
 import { validatorCompiler } from '../plugins/validation.js';
 import { type Datatype, InferBody, type InferQuery, OUTPUTS, type OutputName } from '../schemas/oip-infer.js';
@@ -144,21 +145,7 @@ function allOutputs(binary: boolean): RequestedOutput[] {
 }
 
 function readDial(dial: Dial): Pick<InferRequest, 'choice' | 'deadlineMs'> {
-  const { bits, activation_bits: activationBits, timeout } = dial;
-  const budget: Budget = {
-    maxEnergyUj: dial.max_energy_uj,
-    maxMemoryKib: dial.max_memory_kib,
-    maxLatencyMs: dial.max_latency_ms,
-    minAccuracy: dial.min_accuracy,
-  };
-  const given = (['max_energy_uj', 'max_memory_kib', 'max_latency_ms', 'min_accuracy'] as const).filter(
-    (name) => dial[name] !== undefined,
-  );
-  const named = (['bits', 'activation_bits'] as const).filter((name) => dial[name] !== undefined);
-  if (named.length > 0 && given.length > 0) {
-    const [expected, actual] = ['bits or a budget', [...named, ...given].join(' and ')];
-    throw new ServiceError('bits_and_budget', `parameters: expected ${expected}, got ${actual}`, { expected, actual });
-  }
-  const choice = { bits, activationBits, budget: given.length > 0 ? budget : undefined };
+  const choice = readChoice(dial, 'parameters');
+  const { timeout } = dial;
   return timeout ? { choice, deadlineMs: timeout / 1000 } : { choice };
 }

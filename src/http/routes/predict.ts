@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.js';
-import type { Budget, PredictBody, PredictionService, PredictRequest } from '../../serving/request.js';
+import type { PredictBody, PredictionService, PredictRequest } from '../../serving/request.js';
+import { readChoice } from '../choice.js';
 import { binaryBodies, IMAGE_TYPES, JSON_TYPE, jsonBodies, RAW_TYPE } from '../plugins/bodies.js';
 import { PredictQuery, predictBody, predictResponses } from '../schemas/predict.js';
 import type { App } from '../types.js';
@@ -38,28 +39,8 @@ export function predictRoutes(app: App, { service }: { service: PredictionServic
 }
 
 function toRequest(query: PredictQuery, body: PredictBody): PredictRequest {
-  const { bits, activation_bits: activationBits } = query;
-  const budget: Budget = {
-    maxEnergyUj: query.max_energy_uj,
-    maxMemoryKib: query.max_memory_kib,
-    maxLatencyMs: query.max_latency_ms,
-    minAccuracy: query.min_accuracy,
-  };
-  const budgets = (['max_energy_uj', 'max_memory_kib', 'max_latency_ms', 'min_accuracy'] as const).filter(
-    (name) => query[name] !== undefined,
-  );
-  const named = (['bits', 'activation_bits'] as const).filter((name) => query[name] !== undefined);
-  if (named.length > 0 && budgets.length > 0) {
-    const [expected, actual] = ['bits or a budget', [...named, ...budgets].join(' and ')];
-    throw new ServiceError('bits_and_budget', `query: expected ${expected}, got ${actual}`, { expected, actual });
-  }
-  return {
-    model: query.model,
-    version: query.version,
-    choice: { bits, activationBits, budget: budgets.length > 0 ? budget : undefined },
-    topK: query.top_k,
-    body,
-  };
+  const { model, version, top_k: topK } = query;
+  return { model, version, choice: readChoice(query, 'query'), topK, body };
 }
 
 /** The parsers leave JSON as a value that the schema has checked, and everything else as a Buffer. */

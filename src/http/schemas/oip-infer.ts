@@ -1,8 +1,9 @@
 /** `POST /v2/models/{model}/infer`: what a request says, and what its answer. */
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
-import { Bits, strictObject } from './common.js';
+import { strictObject } from './common.js';
 import { inferenceErrors } from './oip.js';
+import { precisionFields } from './precision.js';
 import { body, example, json } from './responses.js';
 
 export const INPUT = 'input';
@@ -13,18 +14,10 @@ export type Datatype = (typeof DATATYPES)[number];
 
 const DatatypeSchema = (description: string) =>
   Type.Unsafe<Datatype>({ type: 'string', enum: [...DATATYPES], description, examples: ['UINT8'] });
-const budget = (description: string) => Type.Optional(Type.Number({ exclusiveMinimum: 0, description, examples: [2] }));
 
 /** What says how precise the answer is to be, and how soon it is needed. */
 const dial = {
-  bits: Type.Optional(Bits('Weight bits, and activation bits unless those are given; not together with a budget')),
-  activation_bits: Type.Optional(Bits('Activation bits where they differ from the weight bits')),
-  max_energy_uj: budget('Budget: microjoules for the whole request, by the energy table'),
-  max_memory_kib: budget('Budget: KiB that the variant takes'),
-  max_latency_ms: budget('Budget: milliseconds of compute for the whole request, as measured on this machine'),
-  min_accuracy: Type.Optional(
-    Type.Number({ minimum: 0, maximum: 1, description: 'Budget: held-out accuracy to reach', examples: [0.98] }),
-  ),
+  ...precisionFields,
   timeout: Type.Optional(
     Type.Integer({
       minimum: 0,

@@ -1,22 +1,14 @@
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { IMAGE_TYPES, JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
-import { Bits, ModelName, nullable, strictObject, VersionNumber } from './common.js';
+import { ModelName, nullable, strictObject, VersionNumber } from './common.js';
+import { precisionFields } from './precision.js';
 import { example, json, problems } from './responses.js';
-
-const budget = (description: string) => Type.Optional(Type.Number({ exclusiveMinimum: 0, description, examples: [2] }));
 
 export const PredictQuery = strictObject({
   model: Type.Optional(ModelName('Default: DEFAULT_MODEL')),
   version: Type.Optional(VersionNumber('Default: the current version')),
-  bits: Type.Optional(Bits('Weight bits, and activation bits unless those are given; not together with a budget')),
-  activation_bits: Type.Optional(Bits('Activation bits where they differ from the weight bits')),
-  max_energy_uj: budget('Budget: microjoules for the whole request, by the energy table'),
-  max_memory_kib: budget('Budget: KiB that the variant takes'),
-  max_latency_ms: budget('Budget: milliseconds of compute for the whole request, as measured on this machine'),
-  min_accuracy: Type.Optional(
-    Type.Number({ minimum: 0, maximum: 1, description: 'Budget: held-out accuracy to reach', examples: [0.98] }),
-  ),
+  ...precisionFields,
   top_k: Type.Optional(
     Type.Integer({
       minimum: 1,
