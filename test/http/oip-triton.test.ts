@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
+import { PROJECT_ROOT } from '../../src/config.js';
 import { AUTHORIZATION, servingApp } from './app.js';
 import { LABELS } from './tiny.js';
 import { byteTensor, type Input, inferenceRequest, readResult, TritonClient } from './triton-client.js';
@@ -25,9 +27,10 @@ test('the fixture is what the client sends', () => {
     '"parameters":{"timeout":5000000,"binary_data_output":true,"bits":4}}';
   assert.deepEqual(body, Buffer.concat([Buffer.from(json), floats]));
   assert.equal(jsonSize, json.length);
-  // made by the client's own code path in Python: json of rapidjson, tobytes of numpy
-  const example = readFileSync('examples/infer-triton.bin');
-  const pixelsOf7 = readFileSync('examples/digit-7.u8');
+  // written in Python by the client's steps, not by the client: compact JSON, then `tobytes` of numpy
+  const [example, pixelsOf7] = ['infer-triton.bin', 'digit-7.u8'].map((name) =>
+    readFileSync(join(PROJECT_ROOT, 'examples', name)),
+  );
   const made = inferenceRequest([{ name: 'input', shape: [1, 28, 28, 1], datatype: 'UINT8', data: pixelsOf7 }], {
     id: '42',
     outputs: [{ name: 'label' }, { name: 'probabilities', binary: false, classes: 2 }],
