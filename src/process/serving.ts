@@ -1,0 +1,97 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Config, PROJECT_ROOT } from '../config.js';
+import { createEngine, type EngineChoice } from '../engine/select.js';
+import { Statistics, tellAll } from '../http/oip/statistics.js';
+import { createLogger } from '../http/plugins/logging.js';
+import { Metrics } from '../http/plugins/metrics.js';
+import { Readiness } from '../http/plugins/readiness.js';
+import { Importer } from '../importing/importer.js';
+import { ModelStore } from '../model/store.js';
+import { readEnergyTable } from '../quantize/energy.js';
+import { createPredictionService } from '../serving/service.js';
+import { ARCHITECTURES } from '../training/architectures/table.js';
+import { DatasetStore } from '../training/datasets/store.js';
+import { onStop } from './drain.js';
+import { jobUsing, openJobQueue } from './job-queue.js';
+import { say } from './messages.js';
+import { warmUp } from './warm-up.js';
+
+/** A process that answers requests: opens the parts, listens, warms up. */
+export async function startServing(config: Config): Promise<void> {
+  const logger = createLogger(config.logLevel);
+  const energyTable = readEnergyTable(config.energyTable || undefined);
+  const readiness = new Readiness();
+  const metrics = new Metrics();
+  const store = new ModelStore({ modelsDir: config.modelsDir, dataDir: config.dataDir, logger });
+  const { engine: kind, engineThreads: threads } = config;
+  const engine = await createEngine({ engine: kind as EngineChoice['engine'], threads, logger });
+  const statistics = new Statistics();
+  const observer = tellAll(metrics.observer, statistics.observer);
+  const service = createPredictionService({ config, store, engine, energyTable, observer, logger });
+  const warm = warmUp(service, readiness, logger);
+  // the engine's threads warm up while this one reads Fastify and the schemas
+  const { buildApp } = await import('../app.js');
+  const { modelsDir, dataDir, maxImagePixels } = config;
+  const queue = await openJobQueue(config, store, logger);
+  const datasets = new DatasetStore({
+    dataDir,
+    maxBytes: config.maxDatasetBytes,
+    maxFiles: config.maxDatasetFiles,
+    maxImagePixels,
+    usedBy: async (name) => jobUsing(await queue.list(), name),
+  });
+
+  const importer = new Importer({
+    modelsDir,
+    dataDir,
+    store,
+    energyTable,
+    maxImagePixels,
+    maxModelBytes: config.maxModelBytes,
+  });
+
+  const adminToken = config.adminToken || randomBytes(24).toString('base64url');
+  const known = async () => ({
+    models: (await store.models()).map(({ name }) => name),
+    architectures: Object.keys(ARCHITECTURES),
+    datasets: await datasets.names(),
+  });
+  const version = projectVersion();
+  const parts = {
+    config,
+    service,
+    store,
+    queue,
+    datasets,
+    importer,
+    adminToken,
+    known,
+    metrics,
+    statistics,
+    readiness,
+    logger,
+    version,
+  };
+  const app = await buildApp({ ...parts, engineName: engine.name });
+
+  onStop(config.drainMs, readiness, logger, {
+    stopListening: () => app.close(),
+    cutConnections: () => app.server.closeAllConnections(),
+    closeParts: async () => {
+      importer.close();
+      await queue.close();
+      await service.close();
+      await engine.close();
+    },
+  });
+
+  const url = await app.listen({ port: config.port, host: config.host });
+  if (!config.adminToken) say(`admin token of this start: ${adminToken}  (ADMIN_TOKEN sets a lasting one)`);
+  if (await warm) say(`bitdial is ready on ${url}  (${config.defaultModel}; documentation on ${url}/docs)`);
+}
+
+function projectVersion(): string {
+  return (JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { version: string }).version;
+}
