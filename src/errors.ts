@@ -42,6 +42,7 @@ export const ERRORS = {
   variant_too_large: [422, 'The variant is larger than the variant cache'],
   headers_too_large: [431, 'The request headers are too large'],
   overloaded: [503, 'The service is overloaded'],
+  queue_unavailable: [503, 'The job queue cannot be reached'],
   not_ready: [503, 'The service is not ready'],
   internal: [500, 'Internal error'],
   storage_full: [507, 'There is no room left on the disk'],

@@ -2,13 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TrainingOptions } from '../training/trainer.js';
 import type { Job, JobProgress } from './job.js';
 import type { JobRecord } from './journal.js';
-import type { Ledger } from './ledger.js';
 import type { Logger } from './logger.js';
 import { findPublication, type PublicationStore } from './publication.js';
 import { Throttle } from './throttle.js';
 import { advanced, cancelled, failed, interrupted, requeued, started, succeeded } from './transitions.js';
 import { type Outcome, startWorker, type WorkerRun } from './worker-host.js';
 import { STOP, type WorkerNews } from './worker-protocol.js';
+
+/** What an attempt needs of where the jobs are kept. */
+export interface AttemptLedger {
+  /** Changes a job; `change` sees the newest record and gives the next one, or null for none. */
+  update(id: string, change: (record: JobRecord) => JobRecord | null): Promise<JobRecord>;
+  announceProgress(job: Job): Promise<void>;
+  /** Where the trainer keeps what a next attempt goes on from. */
+  checkpointPath(id: string): string;
+}
 
 export interface AttemptOptions {
   modelsDir: string;
@@ -32,16 +40,19 @@ export class Attempt {
   readonly id: string;
   /** Resolves when the job's next state is on disk and the thread gone; never rejects. */
   readonly done: Promise<void>;
-  readonly #ledger: Ledger;
+  readonly #ledger: AttemptLedger;
   readonly #options: AttemptOptions;
+  /** As it is known here; `attempts` says which one this is. */
+  #job: Job;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   /** What is known of it only in memory. */
   #live: Partial<Pick<Job, 'progress' | 'backend'>> = {};
   #worker: WorkerRun | null = null;
   #left = false;
 
-  constructor(job: Job, ledger: Ledger, options: AttemptOptions) {
+  constructor(job: Job, ledger: AttemptLedger, options: AttemptOptions) {
     this.id = job.id;
+    this.#job = job;
     this.#ledger = ledger;
     this.#options = options;
     this.done = this.#execute();
@@ -57,6 +68,19 @@ export class Attempt {
     this.#left = true;
     this.#tell(STOP.close, this.#options.closeGraceMs);
     await this.done;
+  }
+
+  /** Stops the worker of a job that is another process's by now. */
+  lose(): void {
+    if (this.#left) return;
+    this.#options.logger.warn({ job: this.id }, 'another process has taken the job up; this one leaves it');
+    this.#left = true;
+    this.#tell(STOP.close, this.#options.closeGraceMs);
+  }
+
+  /** 1 for the first; null before the job is `running`. */
+  get number(): number | null {
+    return this.#job.state === 'running' ? this.#job.attempts : null;
   }
 
   view(job: Job): Job {
@@ -79,6 +103,7 @@ export class Attempt {
     try {
       const { job } = await this.#ledger.update(this.id, (r) => (r.job.state === 'queued' ? started(r) : null));
       if (job.state !== 'running') return;
+      this.#job = job;
       logger.info({ job: job.id, model: job.request.model, attempt: job.attempts }, 'a training job begins');
       const outcome = await this.#work(job);
       await this.#settle(outcome);
@@ -101,7 +126,7 @@ export class Attempt {
       heapLimitMb,
       onMessage: (message) => {
         this.#hear(message);
-        throttle.offer(() => void this.#ledger.announceProgress(this.view(this.#ledger.get(this.id).job)));
+        throttle.offer(() => void this.#ledger.announceProgress(this.view(this.#job)));
       },
     });
     const outcome = await this.#worker.outcome;
@@ -120,7 +145,8 @@ export class Attempt {
   /** What cannot be recorded costs a client no more than a look at how far the job is, after a restart. */
   async #advance(checkpoint: JobProgress): Promise<void> {
     try {
-      await this.#ledger.update(this.id, (r) => (r.job.state === 'running' ? advanced(r, checkpoint) : null));
+      const { job } = await this.#ledger.update(this.id, (r) => (this.#holds(r) ? advanced(r, checkpoint) : null));
+      if (job.state === 'running' && job.attempts === this.#job.attempts) this.#job = job;
     } catch (error) {
       this.#options.logger.warn({ err: error, job: this.id }, 'how far the checkpoint of a job is cannot be recorded');
     }
@@ -131,7 +157,7 @@ export class Attempt {
     const { logger, store } = this.#options;
     for (;;) {
       try {
-        const { job } = this.#ledger.get(this.id);
+        const job = this.#job;
         // Only a worker that stopped when told has surely not published.
         const asked = outcome.kind === 'failed' || outcome.kind === 'died';
         const found = asked ? await findPublication(store, job, logger) : null;
@@ -139,6 +165,7 @@ export class Attempt {
         if (outcome.kind === 'succeeded') store.refresh(job.request.model);
         const result = outcome.kind === 'succeeded' ? outcome.result : found;
         const { job: now } = await this.#ledger.update(this.id, (r) => {
+          if (!this.#holds(r)) return null;
           const live = { ...r, job: { ...r.job, ...this.#live } };
           return result === null ? this.#unfinished(live, outcome) : succeeded(live, result);
         });
@@ -150,6 +177,11 @@ export class Attempt {
         await sleep(RETRY_MS);
       }
     }
+  }
+
+  /** False where the job was taken to be dead and is another process's by now. */
+  #holds({ job }: JobRecord): boolean {
+    return job.state === 'running' && job.attempts === this.#job.attempts;
   }
 
   #unfinished(record: JobRecord, outcome: Outcome): JobRecord {

@@ -1,8 +1,6 @@
 import { join } from 'node:path';
-import { ServiceError } from '../errors.js';
 import { hashOf } from '../model/digest.js';
 import type { TrainRequest } from '../training/request.js';
-import type { TrainingOptions } from '../training/trainer.js';
 import { Attempt } from './attempt.js';
 import { isTerminal } from './event-log.js';
 import { FolderLock } from './folder-lock.js';
@@ -10,54 +8,14 @@ import { JobIds } from './identifier.js';
 import type { Job, JobEvent, JobQueue, JobState } from './job.js';
 import { Journal } from './journal.js';
 import { Ledger } from './ledger.js';
-import type { Logger } from './logger.js';
-import { findPublication, type PublicationStore } from './publication.js';
-import { accepted, cancelled, interrupted, succeeded } from './transitions.js';
-import { defaultHeapLimitMb } from './worker-host.js';
-
-export interface EmbeddedQueueOptions {
-  /** Jobs are kept in its folder `jobs`. */
-  dataDir: string;
-  modelsDir: string;
-  store: PublicationStore;
-  /** Jobs waiting at most, and finished jobs remembered at most. */
-  maxJobs: number;
-  logger: Logger;
-  /** Script of the worker thread. */
-  workerUrl?: URL;
-  /** Attempts that may end by the death of process or thread before the job counts as failed. */
-  maxDeaths?: number;
-  /** Milliseconds until a cancelled worker that does not stop by itself is ended. */
-  cancelGraceMs?: number;
-  /** The same when the queue closes. */
-  closeGraceMs?: number;
-  /** Milliseconds between two progress events at least. */
-  progressIntervalMs?: number;
-  /** Megabytes of JavaScript heap of the worker thread. */
-  heapLimitMb?: number;
-  /** Passed on to the trainer: energy table, commit … */
-  training?: TrainingOptions;
-}
-
-export const WORKER_URL = new URL('./worker.js', import.meta.url);
-
-const DEFAULTS = {
-  workerUrl: WORKER_URL,
-  maxDeaths: 3,
-  cancelGraceMs: 30_000,
-  closeGraceMs: 2000,
-  progressIntervalMs: 500,
-  heapLimitMb: defaultHeapLimitMb(),
-  training: {},
-};
-const LONGEST_KEY = 255;
-/** Retry-After of a full queue where nothing better is known, and at most. */
-const RETRY_AFTER_S = 60;
-const LONGEST_RETRY_AFTER_S = 3600;
+import { DEFAULTS, type QueueOptions } from './options.js';
+import { recover } from './recovery.js';
+import { checkKey, checkSameRequest, jobFinished, queueClosing, queueFull } from './submission.js';
+import { accepted, cancelled } from './transitions.js';
 
 /** A queue in this process: jobs on disk, one at a time on a worker thread, first in first out. */
 export class EmbeddedQueue implements JobQueue {
-  readonly #options: Required<EmbeddedQueueOptions>;
+  readonly #options: Required<QueueOptions>;
   readonly #ledger: Ledger;
   readonly #lock: FolderLock;
   readonly #ids: JobIds;
@@ -66,7 +24,7 @@ export class EmbeddedQueue implements JobQueue {
   #attempt: Attempt | null = null;
   #closing: Promise<void> | null = null;
 
-  private constructor(options: Required<EmbeddedQueueOptions>, ledger: Ledger, lock: FolderLock) {
+  private constructor(options: Required<QueueOptions>, ledger: Ledger, lock: FolderLock) {
     this.#options = options;
     this.#ledger = ledger;
     this.#lock = lock;
@@ -84,7 +42,7 @@ export class EmbeddedQueue implements JobQueue {
   }
 
   /** Takes the folder, and up again what a kill left. Throws where another process has the folder. */
-  static async open(given: EmbeddedQueueOptions): Promise<EmbeddedQueue> {
+  static async open(given: QueueOptions): Promise<EmbeddedQueue> {
     const options = { ...DEFAULTS, ...given };
     const folder = join(options.dataDir, 'jobs');
     const journal = await Journal.open(folder);
@@ -101,18 +59,13 @@ export class EmbeddedQueue implements JobQueue {
   }
 
   async submit(request: TrainRequest, idempotencyKey: string | null): Promise<{ job: Job; created: boolean }> {
-    if (this.#closing !== null) throw new ServiceError('not_ready', 'the service is stopping and takes no jobs');
+    if (this.#closing !== null) throw queueClosing();
     const requestHash = hashOf(request);
     if (idempotencyKey !== null) {
       checkKey(idempotencyKey);
       const used = this.#keys.get(idempotencyKey);
       if (used !== undefined) {
-        if (used.requestHash !== requestHash) {
-          throw new ServiceError('idempotency_key_reused', 'expected the request that first came with this key', {
-            field: 'Idempotency-Key',
-            job: used.id,
-          });
-        }
+        checkSameRequest(used, requestHash);
         await used.accepted;
         return { job: await this.get(used.id), created: false };
       }
@@ -146,11 +99,7 @@ export class EmbeddedQueue implements JobQueue {
 
   async cancel(id: string): Promise<Job> {
     const record = await this.#ledger.update(id, (r) => {
-      if (isTerminal(r.job.state)) {
-        throw new ServiceError('job_finished', `the job has already ended: it is ${r.job.state}`, {
-          state: r.job.state,
-        });
-      }
+      if (isTerminal(r.job.state)) throw jobFinished(r.job);
       if (r.job.state === 'queued') return cancelled(r);
       return r.cancelRequested ? null : { ...r, cancelRequested: true };
     });
@@ -162,6 +111,14 @@ export class EmbeddedQueue implements JobQueue {
   events(id: string, afterId: number, signal: AbortSignal): AsyncIterable<JobEvent> {
     this.#ledger.get(id);
     return this.#ledger.events(id, afterId, signal);
+  }
+
+  async backend(): Promise<string | null> {
+    return (await this.list()).find((job) => job.backend !== null)?.backend ?? null;
+  }
+
+  get redis(): 'off' {
+    return 'off';
   }
 
   async counts(): Promise<Record<JobState, number>> {
@@ -184,13 +141,9 @@ export class EmbeddedQueue implements JobQueue {
 
   /** Jobs that ran when the process died: done after all, cancelled, to be run again, or given up. */
   async #recover(): Promise<void> {
-    const { logger, maxDeaths, store } = this.#options;
-    for (const { job } of this.#ledger.records().filter((r) => r.job.state === 'running')) {
-      const result = await findPublication(store, job, logger);
-      const { job: now } = await this.#ledger.update(job.id, (r) =>
-        result === null ? interrupted(r, 'the process died', maxDeaths) : succeeded(r, result),
-      );
-      logger.warn({ job: job.id, attempts: job.attempts, state: now.state }, 'a job was running when the process died');
+    const running = this.#ledger.records().filter((r) => r.job.state === 'running');
+    for (const { job } of running) {
+      await recover((id, change) => this.#ledger.update(id, change), job, this.#options);
     }
     await this.#prune();
   }
@@ -226,10 +179,7 @@ export class EmbeddedQueue implements JobQueue {
     let waiting = this.#accepting.size;
     for (const { job } of this.#ledger.records()) if (job.state === 'queued') waiting++;
     if (waiting < maxJobs) return;
-    const eta = this.#attempt?.eta ?? RETRY_AFTER_S;
-    throw new ServiceError('too_many_requests', `expected fewer than ${maxJobs} jobs waiting, there are ${waiting}`, {
-      retry_after_s: Math.min(LONGEST_RETRY_AFTER_S, Math.max(1, Math.ceil(eta))),
-    });
+    throw queueFull(maxJobs, waiting, this.#attempt?.eta ?? null);
   }
 
   /** Forgets the oldest finished jobs; one that cannot be removed now is removed another time. */
@@ -246,17 +196,4 @@ export class EmbeddedQueue implements JobQueue {
 
 function place(job: Job): string {
   return `${job.attempts > 0 ? 0 : 1} ${job.id}`;
-}
-
-function checkKey(key: string): void {
-  if (key.length >= 1 && key.length <= LONGEST_KEY) return;
-  throw new ServiceError(
-    'invalid_field',
-    `Idempotency-Key: expected 1 to ${LONGEST_KEY} characters, got ${key.length}`,
-    {
-      field: 'Idempotency-Key',
-      expected: `1 to ${LONGEST_KEY} characters`,
-      actual: `${key.length} characters`,
-    },
-  );
 }

@@ -45,7 +45,9 @@ export interface JobEvent {
   data: Pick<Job, 'id' | 'state' | 'attempts' | 'progress' | 'result' | 'error' | 'backend'>;
 }
 
-/** One queue interface, so that a distributed implementation can take the embedded one's place. */
+export type RedisState = 'off' | 'up' | 'down';
+
+/** One interface of two queues, the embedded one's and the distributed one's. */
 export interface JobQueue {
   /**
    * Accepts a job; when the promise resolves it survives a kill. With a key that was used before for the same request the
@@ -61,6 +63,10 @@ export interface JobQueue {
   /** Past events after `afterId`, then live ones; ends after the job's last event or on abort. */
   events(id: string, afterId: number, signal: AbortSignal): AsyncIterable<JobEvent>;
   counts(): Promise<Record<JobState, number>>;
+  /** Training backend of the last job that ran; null before there was one. */
+  backend(): Promise<string | null>;
+  /** Whether the Redis server that keeps the jobs can be reached; `off` where there is none to reach. */
+  readonly redis: RedisState;
   /** Stops taking jobs; a running one is left to be run again at the next start. */
   close(): Promise<void>;
 }

@@ -1,8 +1,8 @@
-import { ServiceError } from '../errors.js';
-import { EventLog, isTerminal } from './event-log.js';
+import { EventLog, eventData, isTerminal } from './event-log.js';
 import type { Job, JobEvent } from './job.js';
 import type { JobRecord, Journal } from './journal.js';
 import type { Logger } from './logger.js';
+import { jobNotFound } from './submission.js';
 
 /**
  * All jobs in memory, over the journal and the event logs on disk. Every change goes to the journal first, then to the
@@ -36,7 +36,7 @@ export class Ledger {
   /** ServiceError job_not_found. */
   get(id: string): JobRecord {
     const record = this.#records.get(id);
-    if (record === undefined) throw new ServiceError('job_not_found', `there is no job ${JSON.stringify(id)}`);
+    if (record === undefined) throw jobNotFound(id);
     return record;
   }
 
@@ -147,9 +147,4 @@ export class Ledger {
 
 function lastChange({ job }: JobRecord): string {
   return `${job.finished_at} ${job.id}`;
-}
-
-function eventData(job: Job): JobEvent['data'] {
-  const { id, state, attempts, progress, result, error, backend } = job;
-  return { id, state, attempts, progress, result, error, backend };
 }

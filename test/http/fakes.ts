@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { ServiceError } from '../../src/errors.js';
 import type { DatasetCatalog, ModelCatalog, ModelImporter } from '../../src/http/parts.js';
 import type { ImportRequest } from '../../src/importing/request.js';
-import type { Job, JobEvent, JobQueue, JobState } from '../../src/jobs/job.js';
+import type { Job, JobEvent, JobQueue, JobState, RedisState } from '../../src/jobs/job.js';
 import type { Version } from '../../src/model/store.js';
 import type {
   Inference,
@@ -131,6 +131,7 @@ export class FakeImporter implements ModelImporter {
 
 /** A queue in memory whose jobs move only when a test moves them. */
 export class FakeQueue implements JobQueue {
+  redis: RedisState = 'off';
   readonly jobs = new Map<string, Job>();
   readonly log = new Map<string, JobEvent[]>();
   /** Streams of events that are open. */
@@ -184,6 +185,9 @@ export class FakeQueue implements JobQueue {
   }
   async list(): Promise<Job[]> {
     return [...this.jobs.values()].reverse();
+  }
+  async backend(): Promise<string | null> {
+    return (await this.list()).find((job) => job.backend !== null)?.backend ?? null;
   }
   async cancel(id: string): Promise<Job> {
     const job = this.#job(id);

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EmbeddedQueue, type EmbeddedQueueOptions, WORKER_URL } from '../../src/jobs/embedded.js';
-import type { Job, JobEvent } from '../../src/jobs/job.js';
+import { EmbeddedQueue } from '../../src/jobs/embedded.js';
+import type { Job, JobEvent, JobQueue } from '../../src/jobs/job.js';
 import type { Logger } from '../../src/jobs/logger.js';
+import { type QueueOptions, WORKER_URL } from '../../src/jobs/options.js';
 import { parseTrainRequest } from '../../src/jobs/validation.js';
 import { ModelStore } from '../../src/model/store.js';
 import type { TrainRequest } from '../../src/training/request.js';
@@ -33,7 +34,12 @@ export function request(script: Script = {}, fields: Partial<TrainRequest> = {})
   return { ...parseTrainRequest({ model: 'net' }), dataset: JSON.stringify(script), ...fields };
 }
 
-const opened = new WeakMap<TestContext, EmbeddedQueue[]>();
+const opened = new WeakMap<TestContext, JobQueue[]>();
+
+/** A queue over a {@link temporaryFolder} is closed before the folder goes. */
+export function closeWith(t: TestContext, queue: JobQueue): void {
+  opened.set(t, [...(opened.get(t) ?? []), queue]);
+}
 
 /** Removed at the end of the test, once its queues are closed: what still runs would write into it. */
 export function temporaryFolder(t: TestContext): string {
@@ -62,7 +68,7 @@ export function keepingLogger(): Logger & { lines: Line[] } {
   };
 }
 
-export function options(dataDir: string, more: Partial<EmbeddedQueueOptions> = {}): EmbeddedQueueOptions {
+export function options(dataDir: string, more: Partial<QueueOptions> = {}): QueueOptions {
   const modelsDir = join(dataDir, 'models');
   const store = new FakeStore(dataDir);
   return {
@@ -86,16 +92,16 @@ export function realOptions(dataDir: string, training: TrainingOptions) {
 /** A queue that is closed with the test, on a folder of its own unless one is given (a {@link temporaryFolder}). */
 export async function openQueue(
   t: TestContext,
-  more: Partial<EmbeddedQueueOptions> = {},
+  more: Partial<QueueOptions> = {},
 ): Promise<{ queue: EmbeddedQueue; dataDir: string; store: FakeStore }> {
   const dataDir = more.dataDir ?? temporaryFolder(t);
   const queue = await EmbeddedQueue.open(options(dataDir, more));
-  opened.set(t, [...(opened.get(t) ?? []), queue]);
+  closeWith(t, queue);
   return { queue, dataDir, store: new FakeStore(dataDir) };
 }
 
 /** Waits for a state by following the events, as a client would. */
-export async function ended(queue: EmbeddedQueue, id: string): Promise<Job> {
+export async function ended(queue: JobQueue, id: string): Promise<Job> {
   for await (const _ of queue.events(id, 0, new AbortController().signal));
   return queue.get(id);
 }
@@ -106,7 +112,7 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
-export async function eventsOf(queue: EmbeddedQueue, id: string, afterId = 0): Promise<JobEvent[]> {
+export async function eventsOf(queue: JobQueue, id: string, afterId = 0): Promise<JobEvent[]> {
   const events: JobEvent[] = [];
   for await (const event of queue.events(id, afterId, new AbortController().signal)) events.push(event);
   return events;

@@ -151,65 +151,6 @@ describe('a queue that opens after a kill', () => {
   });
 });
 
-describe('a worker thread that crashes', () => {
-  it('is started again, up to 3 times, where it just went away', async (t) => {
-    const { queue, dataDir } = await openQueue(t);
-    const { job } = await queue.submit(request({ crashAt: 'step', how: 'exit' }), null);
-    const next = await queue.submit(request(), null);
-    const failed = await ended(queue, job.id);
-    assert.deepEqual([failed.state, failed.attempts, failed.error?.code], ['failed', 3, 'interrupted']);
-    assert.match(failed.error?.message ?? '', /3 times.*exit code 7/);
-    assert.equal((await ended(queue, next.job.id)).state, 'succeeded');
-    const begun = runs(dataDir).filter((l) => l.startsWith('begin'));
-    assert.deepEqual(begun, [...[1, 2, 3].map((n) => `begin ${job.id} ${n}`), `begin ${next.job.id} 1`]);
-  });
-
-  it('may succeed the second time', async (t) => {
-    const { queue } = await openQueue(t);
-    const { job } = await queue.submit(request({ crashAt: 'step', how: 'exit', crashes: 1 }), null);
-    const done = await ended(queue, job.id);
-    assert.deepEqual([done.state, done.attempts, done.error], ['succeeded', 2, null]);
-    const states = (await eventsOf(queue, job.id)).filter((e) => e.type === 'state').map((e) => e.data.state);
-    assert.deepEqual(states, ['queued', 'running', 'queued', 'running', 'succeeded']);
-  });
-
-  it('fails the job where it throws or runs out of memory: the next time would be the same', async (t) => {
-    const { queue } = await openQueue(t);
-    const throws = await queue.submit(request({ crashAt: 'step', how: 'throw' }), null);
-    const thrown = await ended(queue, throws.job.id);
-    assert.deepEqual([thrown.state, thrown.attempts], ['failed', 1]);
-    assert.deepEqual(thrown.error, { code: 'training_failed', message: 'crashed on demand' });
-  });
-
-  it('that runs out of memory takes nothing with it', async (t) => {
-    const { queue } = await openQueue(t, { heapLimitMb: 64 });
-    const eats = await queue.submit(request({ crashAt: 'step', how: 'memory' }), null);
-    const eaten = await ended(queue, eats.job.id);
-    assert.deepEqual([eaten.state, eaten.attempts, eaten.error?.code], ['failed', 1, 'out_of_memory']);
-    const next = await queue.submit(request(), null);
-    assert.equal((await ended(queue, next.job.id)).state, 'succeeded');
-  });
-
-  for (const crashAt of ['published', 'current'] as const) {
-    for (const how of ['exit', 'throw'] as const) {
-      it(`has published once when it dies (${how}) after the version is ${crashAt}`, async (t) => {
-        const { queue, store } = await openQueue(t);
-        const { job } = await queue.submit(request({ crashAt, how }), null);
-        const done = await ended(queue, job.id);
-        assert.deepEqual([done.state, done.attempts, done.result?.version], ['succeeded', 1, 1]);
-        assert.deepEqual(store.jobs('net'), [job.id]);
-        assert.equal(store.current('net'), 1);
-      });
-    }
-  }
-
-  it('that cannot even start fails the job', async (t) => {
-    const { queue } = await openQueue(t, { workerUrl: new URL('./no-such-worker.js', import.meta.url) });
-    const { job } = await queue.submit(request(), null);
-    assert.equal((await ended(queue, job.id)).state, 'failed');
-  });
-});
-
 describe('a disk that fails for a while', () => {
   it('costs the job nothing: its end is recorded when the disk is back', async (t) => {
     const logger = keepingLogger();
