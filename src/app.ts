@@ -55,7 +55,8 @@ export async function buildApp(parts: Parts): Promise<App> {
   await app.register(async (scope) => predictRoutes(scope as App, { service }));
   await app.register(openInference);
   modelRoutes(app, { service, store, defaultModel: config.defaultModel });
-  healthRoutes(app, { readiness, queue, engineName: parts.engineName, defaultModel: config.defaultModel });
+  const facts = { role: config.role, default_model: config.defaultModel, engine: parts.engineName };
+  healthRoutes(app, { readiness, queue, facts });
   metricsRoute(app, { metrics });
   documentRoute(app);
   await app.register(admin, { prefix: '/admin' });

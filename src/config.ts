@@ -37,6 +37,22 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   if (config.defaultBits !== '' && !/^([2-8]|16|32)$/.test(String(config.defaultBits))) {
     wrong.push(`DEFAULT_BITS: expected 2..8, 16, 32 or nothing, got ${JSON.stringify(config.defaultBits)}`);
   }
+  wrong.push(...wrongRedis(config));
   if (wrong.length > 0) throw new Error(`configuration:\n  ${wrong.join('\n  ')}`);
   return config as Config;
+}
+
+/** The URL may hold a password, so that it is never repeated. */
+function wrongRedis({ role, redisUrl, redisPrefix }: Record<string, string | number>): string[] {
+  const wrong: string[] = [];
+  if (redisUrl === '' && role !== 'all') {
+    wrong.push(`REDIS_URL: expected a Redis server that hands jobs to trainers, as ROLE is ${role}, got nothing`);
+  }
+  if (redisUrl !== '' && !/^rediss?:$/.test(URL.parse(String(redisUrl))?.protocol ?? '')) {
+    wrong.push('REDIS_URL: expected redis://host:port/database or rediss://…, got something else');
+  }
+  if (!/^[\w.:-]{1,64}$/.test(String(redisPrefix))) {
+    wrong.push(`REDIS_PREFIX: expected 1 to 64 of A-Z a-z 0-9 _ . : -, got ${JSON.stringify(redisPrefix)}`);
+  }
+  return wrong;
 }

@@ -1,10 +1,11 @@
 /** Starts the service as the settings say; what cannot start says why and exits 1. */
 import { type Config, readConfig } from './config.js';
 import { explain, say } from './process/messages.js';
-import { startServing } from './process/serving.js';
 
 try {
-  await startServing(readSettings());
+  const config = readSettings();
+  if (config.role === 'train') await (await import('./process/training.js')).startTraining(config);
+  else await (await import('./process/serving.js')).startServing(config);
 } catch (error) {
   say(`bitdial cannot start: ${explain(error as NodeJS.ErrnoException)}`);
   process.exit(1);

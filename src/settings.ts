@@ -125,6 +125,27 @@ export const SETTINGS = {
     default: '',
     meaning: 'Bearer token of /admin/*; empty: one is made at start and printed once',
   },
+  role: {
+    env: 'ROLE',
+    kind: 'choice',
+    default: 'all',
+    choices: ['all', 'serve', 'train'],
+    meaning:
+      'What this process does: answer requests, run training jobs, or both; one of the two alone needs REDIS_URL',
+  },
+  redisUrl: {
+    env: 'REDIS_URL',
+    kind: 'string',
+    default: '',
+    meaning:
+      'Redis server that keeps the jobs of all replicas and trainers (redis:// or rediss://), which share DATA_DIR too; empty: the jobs are this process’s own, in DATA_DIR',
+  },
+  redisPrefix: {
+    env: 'REDIS_PREFIX',
+    kind: 'string',
+    default: 'bitdial',
+    meaning: 'Before every key in Redis; services that share a server each have one of their own',
+  },
   maxJobs: { env: 'MAX_JOBS', kind: 'integer', default: '1000', min: 1, meaning: 'Queued training jobs at most' },
   drainMs: {
     env: 'DRAIN_MS',

@@ -35,7 +35,8 @@ async function work(): Promise<WorkerMessage> {
     let result: JobResult = { model: request.model, version: null, digest: null, accuracies };
     if (request.publish) {
       if (last !== null) hooks.onProgress({ ...(last as TrainingProgress), phase: 'publishing' });
-      result = resultOf(await store.publish(markedWithJob(version, id), { makeCurrent: true }));
+      // once: another trainer may have the job by now, where this one was out of touch for long
+      result = resultOf(await store.publish(markedWithJob(version, id), { makeCurrent: true, once: id }));
     }
     return { type: 'succeeded', result };
   } catch (error) {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ServiceError } from '../errors.js';
 import { Catalog, type ModelState } from './catalog.js';
@@ -26,6 +26,7 @@ export interface StoreOptions {
 
 /** A model or version that is missed is looked for again on disk, but not more often than this. */
 const MISS_MS = 50;
+const ONCE_ENDING = '.once';
 
 /**
  * The versions of all models, as immutable folders. Under each root:
@@ -33,6 +34,7 @@ const MISS_MS = 50;
  *     <model>/<digest>/{manifest.json,model.json,weights.bin}   digest: SHA-256 of manifest.json, which has the others'
  *     <model>/<digest>/corrections.bin                          where biases are corrected at some precision
  *     <model>/<N>.version                                       {"digest"}; claimed by a hard link, so it is whole and once
+ *     <model>/<name>.once                                       {"digest"}; the publication that was to be made once
  *     <model>/current.json                                      {"version": N}; moved by a rename
  *
  * Any number of processes may read and publish at once. What another one changes is seen within half a second.
@@ -96,9 +98,12 @@ export class ModelStore {
    * written again: its version comes back. When the promise resolves it survives a power cut; a kill before that leaves
    * the store as it was, or with the version and `current` not yet moved.
    *
+   * @param once a name under which there is one publication, whoever tries how often, and wherever: a file name's letters.
+   *   All get the version of the first of them
    * @throws ServiceError `invalid_field` for the model's name, `bad_model`, `unsupported_layer`
    */
-  async publish(version: NewVersion, { makeCurrent }: { makeCurrent: boolean }): Promise<Version> {
+  async publish(version: NewVersion, options: { makeCurrent: boolean; once?: string }): Promise<Version> {
+    const { makeCurrent } = options;
     const { model } = version.manifest;
     if (typeof model !== 'string' || !MODEL_NAME.test(model)) {
       const expected = 'a-z, 0-9, ".", "_", "-", beginning with a letter or digit, without "..", at most 64';
@@ -110,10 +115,14 @@ export class ModelStore {
       });
     }
     const prepared = prepareVersion(version);
-    const number = (await this.findSame(model, prepared)) ?? (await this.add(model, prepared, makeCurrent));
+    const same = await this.findSame(model, prepared);
+    const number = same ?? (await this.add(model, prepared, options));
     this.catalog.forget(model);
-    if (makeCurrent) return this.setCurrent(model, number);
-    return this.get(model, number);
+    if (!makeCurrent) return this.get(model, number);
+    const state = await this.catalog.find(model);
+    // What another process has published and made current in the meantime is not turned back.
+    if (same === undefined && state?.pinned && (state.current ?? 0) > number) return this.get(model, number);
+    return this.setCurrent(model, number);
   }
 
   /**
@@ -144,17 +153,40 @@ export class ModelStore {
     return undefined;
   }
 
-  private async add(model: string, prepared: PreparedVersion, makeCurrent: boolean): Promise<number> {
+  private async add(
+    model: string,
+    prepared: PreparedVersion,
+    { makeCurrent, once }: { makeCurrent: boolean; once?: string },
+  ): Promise<number> {
     const folder = join(this.writeRoot, model);
     await makeFolder(folder);
     if (!makeCurrent) await this.pin(model);
-    const digest = await writeVersionFolder(folder, prepared);
+    const written = await writeVersionFolder(folder, prepared);
+    const digest = once === undefined ? written : await this.claimOnce(folder, written, once);
+    // Before the look at what they stand for: one that is taken after it is met on the way up from here.
     const first = Math.max(0, ...(await this.catalog.numbers(model))) + 1;
+    const number = once === undefined ? undefined : await this.numberOf(model, digest);
+    if (number !== undefined) return number;
     const claimed = await claimName(folder, `${JSON.stringify({ digest })}\n`, numberFiles(first), async (name) => {
       const text = await readFile(join(folder, name), 'utf8').catch(() => '');
       return text.includes(digest);
     });
     return Number.parseInt(claimed, 10);
+  }
+
+  /** The version that a name stands for: the one just written, unless another one was first. */
+  private async claimOnce(folder: string, written: string, once: string): Promise<string> {
+    const name = `${once}${ONCE_ENDING}`;
+    await claimName(folder, `${JSON.stringify({ digest: written })}\n`, [name], async () => true);
+    const { digest } = JSON.parse(await readFile(join(folder, name), 'utf8')) as { digest: string };
+    if (digest !== written) await rm(join(folder, written), { recursive: true, force: true });
+    return digest;
+  }
+
+  private async numberOf(model: string, digest: string): Promise<number | undefined> {
+    this.catalog.forget(model);
+    const state = await this.catalog.find(model);
+    return [...(state?.versions.values() ?? [])].find((ref) => ref.digest === digest)?.number;
   }
 
   /** Where the highest number is current only because nothing says otherwise, a new number must not become it. */

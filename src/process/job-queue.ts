@@ -4,8 +4,14 @@ import { EmbeddedQueue } from '../jobs/embedded.js';
 import type { Job, JobQueue } from '../jobs/job.js';
 import type { ModelStore } from '../model/store.js';
 
+export interface Jobs {
+  queue: JobQueue;
+  /** Takes a lock that all replicas share; undefined where there is but one process. */
+  lock?(name: string): Promise<(() => Promise<void>) | null>;
+}
+
 /** The queue of training jobs that the settings ask for. */
-export async function openJobQueue(config: Config, store: ModelStore, logger: Logger): Promise<JobQueue> {
+export async function openJobs(config: Config, store: ModelStore, logger: Logger): Promise<Jobs> {
   const { modelsDir, dataDir, maxJobs, maxImagePixels, maxDatasetBytes, trainingThreads } = config;
   const training = {
     energyTable: config.energyTable || undefined,
@@ -13,7 +19,13 @@ export async function openJobQueue(config: Config, store: ModelStore, logger: Lo
     maxImagePixels,
     maxDatasetBytes,
   };
-  return EmbeddedQueue.open({ modelsDir, dataDir, store, maxJobs, logger, training });
+  const options = { modelsDir, dataDir, store, maxJobs, logger, training };
+  if (config.redisUrl === '') return { queue: await EmbeddedQueue.open(options) };
+  // without Redis, not even its client is read
+  const { RedisQueue } = await import('../jobs/redis/queue.js');
+  const { redisUrl: url, redisPrefix: prefix, role } = config;
+  const queue = await RedisQueue.open({ ...options, url, prefix, trains: role !== 'serve' });
+  return { queue, lock: (name) => queue.locks.take(name) };
 }
 
 /** Id of a job that waits or runs with the data set. */

@@ -14,7 +14,7 @@ import { createPredictionService } from '../serving/service.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
 import { DatasetStore } from '../training/datasets/store.js';
 import { onStop } from './drain.js';
-import { jobUsing, openJobQueue } from './job-queue.js';
+import { jobUsing, openJobs } from './job-queue.js';
 import { say } from './messages.js';
 import { warmUp } from './warm-up.js';
 
@@ -34,13 +34,14 @@ export async function startServing(config: Config): Promise<void> {
   // the engine's threads warm up while this one reads Fastify and the schemas
   const { buildApp } = await import('../app.js');
   const { modelsDir, dataDir, maxImagePixels } = config;
-  const queue = await openJobQueue(config, store, logger);
+  const { queue, lock } = await openJobs(config, store, logger);
   const datasets = new DatasetStore({
     dataDir,
     maxBytes: config.maxDatasetBytes,
     maxFiles: config.maxDatasetFiles,
     maxImagePixels,
     usedBy: async (name) => jobUsing(await queue.list(), name),
+    lock: lock && ((name) => lock(`dataset:${name}`)),
   });
 
   const importer = new Importer({
@@ -89,6 +90,7 @@ export async function startServing(config: Config): Promise<void> {
 
   const url = await app.listen({ port: config.port, host: config.host });
   if (!config.adminToken) say(`admin token of this start: ${adminToken}  (ADMIN_TOKEN sets a lasting one)`);
+  if (!config.adminToken && config.redisUrl) say('other replicas have other tokens: set ADMIN_TOKEN, the same for all');
   if (await warm) say(`bitdial is ready on ${url}  (${config.defaultModel}; documentation on ${url}/docs)`);
 }
 

@@ -10,7 +10,8 @@ import type { Script } from './fixtures.js';
 
 const { id, request, attempt, dataDir, stop } = workerData as WorkerInput;
 const script = JSON.parse(request.dataset) as Script;
-const { steps = 3, stepMs = 0 } = script;
+const { stepMs = 0 } = script;
+const steps = attempt <= (script.endless ?? 0) ? Number.MAX_SAFE_INTEGER : (script.steps ?? 3);
 
 function say(message: WorkerMessage): void {
   parentPort?.postMessage(message);

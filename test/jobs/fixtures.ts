@@ -22,8 +22,12 @@ export interface Script {
   how?: 'throw' | 'exit' | 'memory' | 'kill';
   /** Attempts that crash; default all. */
   crashes?: number;
+  /** Attempts that would go on for ever. */
+  endless?: number;
   /** Never looks whether it is to stop. */
   deaf?: boolean;
+  /** Of the worker over the real store: how many publish at the same time. */
+  together?: number;
   /** Ends with an error of its own. */
   refuse?: boolean;
 }
@@ -106,7 +110,7 @@ export async function ended(queue: JobQueue, id: string): Promise<Job> {
   return queue.get(id);
 }
 
-export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 60_000): Promise<void> {
   for (const end = Date.now() + ms; !(await holds()); await sleep(5)) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
   }

@@ -6,6 +6,7 @@ import type { QueueOptions } from '../../src/jobs/options.js';
 import { RedisServer, withoutRedis } from '../support/redis-server.js';
 import { FakeStore } from './fake-store.js';
 import { closeWith, openQueue, options, temporaryFolder } from './fixtures.js';
+import { TIMES } from './times.js';
 
 export interface Opened {
   queue: JobQueue;
@@ -20,9 +21,6 @@ export interface Implementation {
   /** Closed with the test; again over the same jobs where `dataDir` was one's of the same test. */
   open(t: TestContext, more?: Partial<QueueOptions>): Promise<Opened>;
 }
-
-/** Short, so that the tests are. */
-export const TIMES = { lockMs: 1000, beatMs: 150 };
 
 let server: Promise<RedisServer> | null = null;
 after(async () => (await server)?.stop());

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -158,4 +158,33 @@ test('many at once in one process: every number once, nothing lost', async () =>
   );
   const found = await Promise.all(versions.map(async (v) => markOf(await store.source(v).readWeights())));
   assert.deepEqual(found, marks);
+});
+
+test('what is to be published once is, whoever tries how often, and wherever', async () => {
+  const { store, options, written } = await openStore();
+  await publish(store, 100);
+  const others = Array.from({ length: 6 }, () => new ModelStore(options));
+  const once = { makeCurrent: true, once: 'job-1' };
+  const versions = await Promise.all(others.map((other, i) => other.publish(newVersion(i + 1), once)));
+  assert.deepEqual([...new Set(versions.map(({ version }) => version))], [2]);
+  assert.equal(new Set(versions.map(({ digest }) => digest)).size, 1);
+  const again = await store.publish(newVersion(50), once);
+  assert.equal(again.digest, versions[0].digest);
+  const [{ versions: all, current }] = await store.models();
+  assert.deepEqual([all.length, current], [2, 2]);
+  const folders = (await readdir(join(written, 'tiny'))).filter((name) => /^[0-9a-f]{64}$/.test(name));
+  assert.equal(folders.length, 2, 'what was written in vain is gone');
+  assert.equal((await store.publish(newVersion(51), { makeCurrent: true, once: 'job-2' })).version, 3);
+});
+
+test('a publication that a kill cut off before its number is gone on with, as it was', async () => {
+  const { store, written } = await openStore();
+  const first = await store.publish(newVersion(1), { makeCurrent: true, once: 'job-1' });
+  await rm(join(written, 'tiny', '1.version'));
+  await rm(join(written, 'tiny', 'current.json'));
+  store.refresh('tiny');
+  await assert.rejects(store.get('tiny'), { code: 'model_not_found' });
+  const second = await store.publish(newVersion(2), { makeCurrent: true, once: 'job-1' });
+  assert.deepEqual([second.version, second.digest], [1, first.digest]);
+  assert.equal(markOf(await store.source(second).readWeights()), 1);
 });

@@ -60,7 +60,16 @@ export const METRICS = {
   bitdial_variant_cache_bytes: { type: 'gauge', labels: [], help: 'Bytes of all resident variants' },
   bitdial_variant_cache_limit_bytes: { type: 'gauge', labels: [], help: 'VARIANT_CACHE_BYTES' },
   bitdial_variants: { type: 'gauge', labels: [], help: 'Resident variants' },
-  bitdial_jobs: { type: 'gauge', labels: ['state'], help: 'Training jobs by state' },
+  bitdial_jobs: {
+    type: 'gauge',
+    labels: ['state'],
+    help: 'Training jobs by state; with Redis those of all replicas, from each',
+  },
+  bitdial_redis_up: {
+    type: 'gauge',
+    labels: [],
+    help: '1 while the Redis server of REDIS_URL answers, else 0; not there without one',
+  },
   bitdial_ready: { type: 'gauge', labels: [], help: '1 once the default variant has answered its warm-up, else 0' },
 } as const satisfies Record<string, MetricEntry>;
 

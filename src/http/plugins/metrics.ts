@@ -9,8 +9,9 @@ import type { Readiness } from './readiness.js';
 
 /** What is asked at every scrape. */
 export interface MetricSources {
-  service: Pick<PredictionService, 'variants'>;
-  queue: Pick<JobQueue, 'counts'>;
+  /** Not in a process that only trains. */
+  service?: Pick<PredictionService, 'variants'>;
+  queue: Pick<JobQueue, 'counts' | 'redis'>;
   readiness: Readiness;
   variantCacheBytes: number;
 }
@@ -86,12 +87,17 @@ export class Metrics {
   }
 
   async #collect({ service, queue, readiness, variantCacheBytes }: MetricSources): Promise<void> {
-    const variants = service.variants();
+    const variants = service?.variants() ?? [];
     this.#gauge('bitdial_variants').set(variants.length);
     this.#gauge('bitdial_variant_cache_bytes').set(variants.reduce((sum, v) => sum + v.memory_bytes, 0));
     this.#gauge('bitdial_variant_cache_limit_bytes').set(variantCacheBytes);
     this.#gauge('bitdial_ready').set(readiness.state === 'ready' ? 1 : 0);
-    for (const [state, n] of Object.entries(await queue.counts())) this.#gauge('bitdial_jobs').set({ state }, n);
+    if (queue.redis === 'off') this.#gauge('bitdial_redis_up').remove();
+    else this.#gauge('bitdial_redis_up').set(queue.redis === 'up' ? 1 : 0);
+    // rather nothing than what held before Redis was gone
+    this.#gauge('bitdial_jobs').reset();
+    const counts = await queue.counts().catch(() => ({}));
+    for (const [state, n] of Object.entries(counts)) this.#gauge('bitdial_jobs').set({ state }, n);
   }
 
   #counter(name: MetricName): Counter {

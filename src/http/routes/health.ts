@@ -6,12 +6,14 @@ import type { App } from '../types.js';
 
 interface Options {
   readiness: Readiness;
-  queue: Pick<JobQueue, 'list'>;
-  engineName: string;
-  defaultModel: string;
+  queue: Pick<JobQueue, 'backend' | 'redis'>;
+  /** What else there is to say of this process. */
+  facts: { role: string; default_model?: string; engine?: string };
+  /** Without Redis a trainer has nothing to do; predictions go on. */
+  needsRedis?: boolean;
 }
 
-export function healthRoutes(app: App, { readiness, queue, engineName, defaultModel }: Options): void {
+export function healthRoutes(app: App, { readiness, queue, facts, needsRedis = false }: Options): void {
   app.get(
     '/health/live',
     {
@@ -37,11 +39,19 @@ export function healthRoutes(app: App, { readiness, queue, engineName, defaultMo
     },
     async () => {
       const { state, reason } = readiness;
-      const ran = (await queue.list()).find((job) => job.backend !== null);
-      const facts = { default_model: defaultModel, engine: engineName, training_backend: ran?.backend ?? 'not loaded' };
-      if (state === 'ready') return { status: 'ready', ...facts };
-      const detail = `expected a warm default variant, got: ${reason}`;
-      throw new ServiceError('not_ready', detail, { state, ...facts, retry_after_s: 1 });
+      const { redis } = queue;
+      const backend = await queue.backend().then(
+        (name) => name ?? 'not loaded',
+        () => 'unknown',
+      );
+      const all = { ...facts, training_backend: backend, redis };
+      const refuse = (detail: string): never => {
+        throw new ServiceError('not_ready', detail, { state, ...all, retry_after_s: 1 });
+      };
+      if (needsRedis && state !== 'draining' && redis === 'down')
+        refuse('expected a Redis server that answers, got none');
+      if (state !== 'ready') refuse(`expected a warm default variant, got: ${reason}`);
+      return { status: 'ready', ...all };
     },
   );
 }

@@ -119,6 +119,7 @@ export const addResponses = {
       dataset: 'pets',
     }),
     new ServiceError('storage_full', 'the data set does not fit on the disk', { dataset: 'pets' }),
+    example.queueUnavailable,
   ),
 };
 
@@ -130,5 +131,6 @@ export const removeResponses = {
     example.unauthorized,
     new ServiceError('dataset_not_found', 'no data set "cats"', { field: 'name' }),
     inUse,
+    example.queueUnavailable,
   ),
 };

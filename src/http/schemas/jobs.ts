@@ -129,12 +129,18 @@ export const trainAnswers = {
 
 export const jobListResponses = {
   200: json('The jobs, newest first', Type.Object({ jobs: Type.Array(JobView) }), { jobs: [running] }),
-  ...problems(example.unknownField, example.unauthorized),
+  ...problems(example.unknownField, example.unauthorized, example.queueUnavailable),
 };
 
 export const jobResponses = {
   200: json('The job', one, { job: running }),
-  ...problems(example.invalidField, example.unknownField, example.unauthorized, example.jobNotFound),
+  ...problems(
+    example.invalidField,
+    example.unknownField,
+    example.unauthorized,
+    example.jobNotFound,
+    example.queueUnavailable,
+  ),
 };
 
 export const cancelResponses = {
@@ -147,6 +153,7 @@ export const cancelResponses = {
     example.unauthorized,
     example.jobNotFound,
     new ServiceError('job_finished', 'the job has already ended: it is succeeded', { state: 'succeeded' }),
+    example.queueUnavailable,
   ),
 };
 
@@ -173,5 +180,11 @@ export const eventResponses = {
     `retry: 2000\n\nid: 42\nevent: progress\ndata: ${frame}\n\n`,
   ),
   204: { description: 'The job has ended and there are no events after Last-Event-ID', type: 'null' },
-  ...problems(example.invalidField, example.unknownField, example.unauthorized, example.jobNotFound),
+  ...problems(
+    example.invalidField,
+    example.unknownField,
+    example.unauthorized,
+    example.jobNotFound,
+    example.queueUnavailable,
+  ),
 };

@@ -92,6 +92,11 @@ export const example = {
     expected: 'the id of a job',
     actual: '7',
   }),
+  queueUnavailable: new ServiceError(
+    'queue_unavailable',
+    'expected the Redis server that keeps the jobs, it cannot be reached',
+    { retry_after_s: 5 },
+  ),
   emptyBody: new ServiceError('empty_body', 'body: expected a body (application/json), got nothing', {
     expected: 'a body (application/json)',
     actual: 'nothing',

@@ -193,5 +193,6 @@ export const trainResponses = {
     new ServiceError('too_many_requests', 'expected fewer than 1000 jobs waiting, there are 1000', {
       retry_after_s: 60,
     }),
+    example.queueUnavailable,
   ),
 };

@@ -22,6 +22,11 @@ export interface DatasetStoreOptions {
   maxImagePixels: number;
   /** Id of a job that is queued or runs and uses the data set; null where none does. */
   usedBy(name: string): Promise<string | null>;
+  /**
+   * Takes a lock that all processes over the folder share, where there are several: what lets it go, or null where another
+   * one has it.
+   */
+  lock?(name: string): Promise<(() => Promise<void>) | null>;
 }
 
 export interface DatasetEntry {
@@ -89,6 +94,10 @@ export class DatasetStore {
     await this.#refuse(name, replace);
     this.#refuseUploading(name);
     this.#uploading.add(name);
+    const release = await this.#lock(name).catch((error: unknown) => {
+      this.#uploading.delete(name);
+      throw error;
+    });
     const temporary = join(this.#root, temporaryName());
     const { dataDir, maxBytes, maxFiles, maxImagePixels } = this.#options;
     const cache = new DatasetCache(dataDir, name, { isStaged: true });
@@ -112,6 +121,7 @@ export class DatasetStore {
     } finally {
       this.#uploading.delete(name);
       await rm(temporary, { recursive: true, force: true });
+      await release();
     }
   }
 
@@ -124,11 +134,16 @@ export class DatasetStore {
       }
       await this.#refuse(name, true);
       this.#refuseUploading(name);
-      const away = join(this.#root, temporaryName());
-      await rename(datasetFolder(this.#options.dataDir, name), away);
-      await syncFolder(this.#root);
-      await rm(away, { recursive: true, force: true });
-      await new DatasetCache(this.#options.dataDir, name).clear();
+      const release = await this.#lock(name);
+      try {
+        const away = join(this.#root, temporaryName());
+        await rename(datasetFolder(this.#options.dataDir, name), away);
+        await syncFolder(this.#root);
+        await rm(away, { recursive: true, force: true });
+        await new DatasetCache(this.#options.dataDir, name).clear();
+      } finally {
+        await release();
+      }
     });
   }
 
@@ -166,9 +181,15 @@ export class DatasetStore {
 
   /** Two uploads of one name would use and remove each other's decoded images. */
   #refuseUploading(name: string): void {
-    if (!this.#uploading.has(name)) return;
-    const expected = `no other upload of data set ${JSON.stringify(name)}`;
-    throw new ServiceError('dataset_in_use', `expected ${expected}, got one that runs`, { field: 'name', expected });
+    if (this.#uploading.has(name)) throw uploading(name);
+  }
+
+  /** The same among all processes over the folder. */
+  async #lock(name: string): Promise<() => Promise<void>> {
+    if (this.#options.lock === undefined) return async () => undefined;
+    const release = await this.#options.lock(name);
+    if (release === null) throw uploading(name);
+    return release;
   }
 
   #change<T>(change: () => Promise<T>): Promise<T> {
@@ -190,6 +211,11 @@ export function summaryOf({
 }: OpenDataset): DatasetSummary {
   const examples = { train: train.size, validation: validation.size, test: test.size };
   return { name, kind, input_shape: inputShape, labels, examples, skipped };
+}
+
+function uploading(name: string): ServiceError {
+  const expected = `no other upload of data set ${JSON.stringify(name)}`;
+  return new ServiceError('dataset_in_use', `expected ${expected}, got one that runs`, { field: 'name', expected });
 }
 
 function refuseBuiltIn(name: string): void {
