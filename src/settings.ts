@@ -46,7 +46,7 @@ export const SETTINGS = {
     default: '64',
     min: 1,
     max: 4096,
-    meaning: 'Instances in one request at most',
+    meaning: 'Instances in one request at most, and in one batch of several requests',
   },
   maxBodyBytes: {
     env: 'MAX_BODY_BYTES',
@@ -86,9 +86,67 @@ export const SETTINGS = {
   maxQueue: {
     env: 'MAX_QUEUE',
     kind: 'integer',
-    default: '256',
+    default: '512',
     min: 1,
-    meaning: 'Predictions waiting or running at most; past it 503',
+    meaning: 'Instances waiting or running at most, over all requests; past it requests are turned away',
+  },
+  batching: {
+    env: 'BATCHING',
+    kind: 'choice',
+    default: 'on',
+    choices: ['on', 'off'],
+    meaning: 'Whether requests that wait for the same variant are run together',
+  },
+  batchWaitMs: {
+    env: 'BATCH_WAIT_MS',
+    kind: 'integer',
+    default: '0',
+    min: 0,
+    max: 10000,
+    meaning:
+      'Milliseconds that a request waits for others to share its batch, while something runs and the engine has room for more; ' +
+      'with nothing running none waits',
+  },
+  overloadStatus: {
+    env: 'OVERLOAD_STATUS',
+    kind: 'choice',
+    default: '503',
+    choices: ['503', '429'],
+    meaning: 'HTTP status of requests that MAX_QUEUE turns away: 503 (`overloaded`) or 429 (`too_many_requests`)',
+  },
+  overloadPolicy: {
+    env: 'OVERLOAD_POLICY',
+    kind: 'choice',
+    default: 'reject',
+    choices: ['reject', 'degrade'],
+    meaning:
+      'What happens under load before MAX_QUEUE is reached: nothing, or fewer bits for requests that named none, as far as ' +
+      'DEGRADE_MAX_DROP and their budgets allow',
+  },
+  degradeWaitMs: {
+    env: 'DEGRADE_WAIT_MS',
+    kind: 'integer',
+    default: '50',
+    min: 1,
+    max: 60000,
+    meaning: 'Milliseconds of waiting for the engine that count as load, for OVERLOAD_POLICY=degrade',
+  },
+  degradeMaxDrop: {
+    env: 'DEGRADE_MAX_DROP',
+    kind: 'number',
+    default: '0.02',
+    min: 0,
+    max: 1,
+    meaning: 'Accuracy (0..1) that lowered bits may cost, against the precision that the request would have had',
+  },
+  powerBudgetMw: {
+    env: 'POWER_BUDGET_MW',
+    kind: 'number',
+    default: '0',
+    min: 0,
+    meaning:
+      'Modelled average power over 10 s at most, in milliwatts, by the energy table: bits are lowered within DEGRADE_MAX_DROP, ' +
+      'then requests are turned away; 0: no bound',
   },
   engine: {
     env: 'ENGINE',

@@ -49,9 +49,19 @@ export interface Variant {
   readonly engine: string;
 }
 
+/** How an engine takes runs. */
+export interface EngineCapacity {
+  /** Runs that it works on at the same time; others wait inside it. */
+  runs: number;
+  /** Whether one run of several instances is spread over all its threads. */
+  spreads: boolean;
+}
+
 /** Runs plans, off the event loop. */
 export interface Engine {
   readonly name: string;
+  /** One run at a time where it is not said. */
+  readonly capacity?: EngineCapacity;
   /** Quantises the weights to the precision. */
   build(source: VariantSource, precision: Precision): Promise<Variant>;
   /**

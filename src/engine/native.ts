@@ -2,7 +2,14 @@ import { availableParallelism } from 'node:os';
 import { ServiceError } from '../errors.js';
 import { fuseGraph } from '../quantize/fuse.js';
 import type { Precision } from '../quantize/precision.js';
-import { correctionsOf, type Engine, type RunResult, type Variant, type VariantSource } from './engine.js';
+import {
+  correctionsOf,
+  type Engine,
+  type EngineCapacity,
+  type RunResult,
+  type Variant,
+  type VariantSource,
+} from './engine.js';
 import { loadLibrary, type NativePool, type NativeSource, type WinogradUse } from './native-library.js';
 import { type Description, describe } from './native-plan.js';
 import { heldWeights, mappedWeights, type NativeWeights } from './native-weights.js';
@@ -26,6 +33,8 @@ interface NativeVariant extends Variant {
  */
 export class NativeEngine implements Engine {
   readonly name: string;
+  /** One computes on all threads, and the next is there when it ends. */
+  readonly capacity: EngineCapacity = { runs: 2, spreads: true };
   readonly #pool: NativePool;
   #closed = false;
 

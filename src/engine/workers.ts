@@ -5,7 +5,7 @@ import type { Graph } from '../model/graph.js';
 import type { Plan } from '../quantize/plan.js';
 import type { Precision } from '../quantize/precision.js';
 import type { QuantizerSource } from '../quantize/storage.js';
-import type { Engine, RunResult, Variant, VariantSource } from './engine.js';
+import type { Engine, EngineCapacity, RunResult, Variant, VariantSource } from './engine.js';
 
 export type WorkerTask =
   | { kind: 'name' }
@@ -68,6 +68,7 @@ const TFJS: WorkerKind = {
  * the event loop. The threads share each plan's arena; a plan is posted to a thread the first time it runs there.
  */
 export class WorkerEngine implements Engine {
+  readonly capacity: EngineCapacity;
   #name = 'reference';
   readonly #kind: WorkerKind;
   readonly #threads: Thread[] = [];
@@ -79,6 +80,7 @@ export class WorkerEngine implements Engine {
   private constructor(kind: WorkerKind) {
     this.#kind = kind;
     const count = kind.threads || availableParallelism();
+    this.capacity = { runs: count, spreads: false };
     for (let i = 0; i < count; i++) this.#threads.push(this.#start());
   }
 

@@ -48,6 +48,16 @@ export function checkBudget(budget: Budget | undefined): Budget | undefined {
   return given.length > 0 ? budget : undefined;
 }
 
+/** Whether a row keeps within every budget that is given. A figure that is not known meets none. */
+export function meetsBudget(row: PrecisionCost, budget: Budget): boolean {
+  return LIMITS.every((limit) => budget[limit.key] === undefined || meets(row, limit, budget));
+}
+
+function meets(row: PrecisionCost, limit: Limit, budget: Budget): boolean {
+  const figure = limit.figure(row);
+  return figure !== null && limit.sign * figure <= limit.sign * (budget[limit.key] as number);
+}
+
 /**
  * Among the rows that meet every budget: the highest accuracy, then the least energy, then the least memory, then the
  * first of the table. "At most" and "at least" include the bound. Where no accuracy was measured the product of the bits
@@ -70,17 +80,15 @@ export function choosePrecision(rows: readonly PrecisionCost[], budget: Budget):
     throw new ServiceError('accuracy_unknown', detail, { field: 'min_accuracy' });
   }
   const limits = LIMITS.filter((limit) => budget[limit.key] !== undefined);
-  const meets = (row: PrecisionCost, limit: Limit) => {
-    const figure = limit.figure(row);
-    return figure !== null && limit.sign * figure <= limit.sign * (budget[limit.key] as number);
-  };
-  const feasible = rows.filter((row) => limits.every((limit) => meets(row, limit)));
+  const feasible = rows.filter((row) => meetsBudget(row, budget));
   if (feasible.length > 0) return feasible.reduce((best, row) => (compare(row, best) < 0 ? row : best));
 
   let candidates = rows;
   for (const limit of limits) {
     if (limit.key !== 'minAccuracy' && limit.key !== 'maxLatencyMs') continue;
-    const ok = candidates.filter((row) => (limit.key === 'minAccuracy' ? meets(row, limit) : row.latencyMs !== null));
+    const ok = candidates.filter((row) =>
+      limit.key === 'minAccuracy' ? meets(row, limit, budget) : row.latencyMs !== null,
+    );
     if (ok.length > 0) candidates = ok;
   }
   const cheapest = candidates.reduce((best, row) => (compareCost(row, best) < 0 ? row : best));

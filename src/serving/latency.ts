@@ -37,6 +37,12 @@ export class LatencyBook {
     return (sorted[(ring.count - 1) >> 1] + sorted[ring.count >> 1]) / 2;
   }
 
+  /** Images for which so many milliseconds are enough; any number before the first run. */
+  imagesWithin(key: string, ms: number): number {
+    const one = this.median(key);
+    return one === null ? Infinity : Math.floor(ms / one);
+  }
+
   /** Milliseconds since the last run; Infinity before the first. */
   age(key: string): number {
     const ring = this.#rings.get(key);

@@ -1,6 +1,6 @@
 /** The answer of `POST /predict`: an inference as ranked labels. */
 import { ServiceError } from '../errors.js';
-import type { Inference, PredictAnswer } from './request.js';
+import type { Degradation, Inference, PredictAnswer } from './request.js';
 import { rankLabels } from './softmax.js';
 
 const DEFAULT_TOP_K = 5;
@@ -15,7 +15,7 @@ export function readTopK(topK: number | undefined): number {
 }
 
 export function predictAnswer(inference: Inference, topK: number): PredictAnswer {
-  const { version, precision, batch, logits, cost, variant, timing } = inference;
+  const { version, precision, batch, logits, cost, variant, timing, degraded } = inference;
   const { labels } = version.manifest;
   const predictions = Array.from({ length: batch }, (_, i) => {
     const top = rankLabels(logits, i * labels.length, labels, topK);
@@ -31,7 +31,12 @@ export function predictAnswer(inference: Inference, topK: number): PredictAnswer
     cost: { energy_uj: cost.energyUj, memory_bytes: cost.memoryBytes, expected_accuracy: cost.expectedAccuracy },
     variant: { cached: variant.cached, build_ms: milliseconds(variant.buildMs), engine: variant.engine },
     timing_ms: { queue: milliseconds(timing.queueMs), compute: milliseconds(timing.computeMs) },
+    ...(degraded && { degraded: wording(degraded) }),
   };
+}
+
+function wording({ from, reason }: Degradation): NonNullable<PredictAnswer['degraded']> {
+  return { from: { bits: from.weightBits, activation_bits: from.activationBits }, reason };
 }
 
 /** To the microsecond. */

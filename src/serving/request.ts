@@ -50,8 +50,16 @@ export interface InferRequest {
   version?: number;
   choice: PrecisionChoice;
   body: PredictBody;
-  /** milliseconds from now within which the answer is worth having */
+  /** Milliseconds from now within which the answer is worth having; past it the request fails and frees its place. */
   deadlineMs?: number;
+  /** Aborted when nobody waits for the answer any longer; what has not begun by then is not computed. */
+  signal?: AbortSignal;
+}
+
+/** Why a request was served at fewer bits than it would have had. */
+export interface Degradation {
+  from: Precision;
+  reason: 'overload' | 'power';
 }
 
 /** What one request came to, before any protocol words it. */
@@ -66,7 +74,10 @@ export interface Inference {
   /** Energy of the whole request (all instances); accuracy null where the version has not evaluated this precision. */
   cost: { energyUj: number; memoryBytes: number; expectedAccuracy: number | null };
   variant: { cached: boolean; buildMs: number; engine: string };
+  /** All of its waiting for the engine, and the time of the run that it shared with others. */
   timing: { queueMs: number; computeMs: number };
+  /** Only where the service lowered the bits. */
+  degraded?: Degradation;
 }
 
 export interface PredictRequest extends InferRequest {
@@ -92,6 +103,8 @@ export interface PredictAnswer {
   cost: { energy_uj: number; memory_bytes: number; expected_accuracy: number | null };
   variant: { cached: boolean; build_ms: number; engine: string };
   timing_ms: { queue: number; compute: number };
+  /** Only where the service lowered the bits. */
+  degraded?: { from: { bits: number; activation_bits: number }; reason: 'overload' | 'power' };
 }
 
 /** One resident variant, as `GET /models/{model}/variants` lists it. */
@@ -110,12 +123,32 @@ export interface ResidentVariant {
   latency_ms: number | null;
 }
 
+/** What waits and runs, and what is done about it. */
+export interface ServiceLoad {
+  /** Instances that wait for the engine, those that it has, and all that were taken in and are not answered yet. */
+  waiting: number;
+  running: number;
+  taken: number;
+  /** MAX_QUEUE, which bounds `taken`. */
+  limit: number;
+  /** 0..1: how far the bits are lowered under load, as a share of what is allowed. */
+  brownOut: number;
+  /** Modelled average power, and its budget; null where there is none. */
+  power: { milliwatts: number; budget: number } | null;
+}
+
 /** What the HTTP layer (and later protocols) see of serving. All errors are ServiceErrors. */
 export interface PredictionService {
   /** Logits; every protocol is a wording of this. */
   infer(request: InferRequest): Promise<Inference>;
   /** Ranked labels. */
   predict(request: PredictRequest): Promise<PredictAnswer>;
+  /**
+   * Whether a request would be taken in now; to be asked before its body is read.
+   * @throws ServiceError overloaded, too_many_requests, not_ready
+   */
+  admits(): void;
+  load(): ServiceLoad;
   /** Resident variants, of one model or all. */
   variants(model?: string): ResidentVariant[];
   /** Drops the resident variants of a model that are not in use; returns how many, and the bytes set free. */
@@ -124,6 +157,9 @@ export interface PredictionService {
   warmUp(model?: string): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Why a request that was well made was not answered. */
+export type RejectionReason = 'overload' | 'power' | 'deadline' | 'disconnect';
 
 /** Called by the service as things happen; metrics and logs hang here, so that serving knows neither. */
 export interface ServingObserver {
@@ -140,13 +176,24 @@ export interface ServingObserver {
     inputMs: number;
     queueMs: number;
     computeMs: number;
+    /** Why its bits were lowered, where they were. */
+    degraded?: Degradation['reason'];
   }): void;
   /** One run of the engine, for one request or several. */
-  onBatch?(e: { model: string; version: number; requests: number; instances: number; computeMs: number }): void;
+  onBatch?(e: {
+    model: string;
+    version: number;
+    bits: number;
+    activationBits: number;
+    requests: number;
+    instances: number;
+    computeMs: number;
+  }): void;
   /** A request to a version that is there came to no logits. */
   onPredictionFailed?(e: { model: string; version: number; totalMs: number }): void;
   /** An answer was worded: labels, probabilities, bytes. */
   onAnswer?(e: { model: string; version: number; instances: number; outputMs: number }): void;
+  onRejected?(e: { reason: RejectionReason }): void;
   onVariantBuilt?(e: {
     model: string;
     version: number;

@@ -1,13 +1,18 @@
-import type { Config } from '../config.js';
-import type { Engine, VariantSource } from '../engine/engine.js';
-import { ServiceError } from '../errors.js';
+import type { Engine, Variant } from '../engine/engine.js';
 import type { Version } from '../model/store.js';
-import type { EnergyTable } from '../quantize/energy.js';
-import { Calibrator, type WarningLog } from './calibration.js';
+import type { Precision } from '../quantize/precision.js';
+import { Admission, type Place } from './admission.js';
+import { Batcher } from './batcher.js';
+import { STEPS } from './brown-out.js';
+import { Calibrator } from './calibration.js';
 import { PrecisionChooser } from './choice.js';
 import { Costs } from './costs.js';
+import { Dimmer } from './dimmer.js';
+import { Gate } from './gate.js';
 import { readInput } from './input.js';
 import { LatencyBook } from './latency.js';
+import type { PredictionServiceOptions, ServingStore } from './options.js';
+import type { Patience } from './patience.js';
 import { milliseconds, predictAnswer, readTopK } from './prediction.js';
 import type {
   Inference,
@@ -18,31 +23,22 @@ import type {
   PredictionService,
   PredictRequest,
   ResidentVariant,
+  ServiceLoad,
   ServingObserver,
 } from './request.js';
-import { VariantCache, variantKey } from './variants.js';
+import { type Lease, VariantCache, variantKey } from './variants.js';
 
-/** What serving needs of the store. */
-export interface ServingStore {
-  /** Without a number: the current version. @throws ServiceError model_not_found, version_not_found */
-  get(model: string, version?: number): Promise<Version>;
-  source(version: Version): VariantSource | Promise<VariantSource>;
-}
-
-export interface PredictionServiceOptions {
-  config: Pick<
-    Config,
-    'defaultModel' | 'defaultBits' | 'variantCacheBytes' | 'maxBatch' | 'maxImagePixels' | 'maxQueue'
-  >;
-  store: ServingStore;
-  /** Used, not owned: who made it closes it, after the service. */
-  engine: Engine;
-  energyTable: EnergyTable;
-  observer?: ServingObserver;
-  logger?: WarningLog;
-}
+export type { PredictionServiceOptions, ServingStore } from './options.js';
 
 const WARM_UP_RUNS = 8;
+
+/** A request that is being served. */
+interface Visit {
+  place: Place;
+  patience: Patience | null;
+  /** When it came. */
+  start: number;
+}
 
 export function createPredictionService(options: PredictionServiceOptions): PredictionService {
   return new Service(options);
@@ -58,10 +54,12 @@ class Service implements PredictionService {
   readonly #calibrator: Calibrator;
   readonly #chooser: PrecisionChooser;
   readonly #book = new LatencyBook();
-  #inFlight = 0;
-  #closing = false;
-  /** Called when the last prediction ends. */
-  #onIdle: (() => void) | null = null;
+  readonly #admission: Admission;
+  readonly #batcher: Batcher;
+  readonly #dimmer: Dimmer;
+  readonly #gate: Gate;
+  /** What each variant is of. */
+  readonly #versions = new WeakMap<Variant, Version>();
 
   constructor({ config, store, engine, energyTable, observer = {}, logger }: PredictionServiceOptions) {
     this.#config = config;
@@ -76,22 +74,39 @@ class Service implements PredictionService {
     this.#calibrator = calibrator;
     this.#cache = new VariantCache({ engine, maxBytes, observer });
     this.#chooser = new PrecisionChooser({ defaultBits: config.defaultBits, costs, book, calibrator, maxBytes });
+    this.#admission = new Admission({ max: config.maxQueue, status: config.overloadStatus as '503' | '429' });
+    this.#gate = new Gate({
+      admission: this.#admission,
+      onRejected: (reason) => {
+        if (reason === 'overload') this.#dimmer.brownOut?.refused(performance.now());
+        observer.onRejected?.({ reason });
+      },
+    });
+    this.#dimmer = new Dimmer({
+      costs,
+      book,
+      calibrator,
+      maxBytes,
+      policy: config.overloadPolicy,
+      waitMs: config.degradeWaitMs,
+      maxDrop: config.degradeMaxDrop,
+      powerBudgetMw: config.powerBudgetMw,
+    });
+    this.#batcher = new Batcher({
+      engine,
+      maxBatch: config.batching === 'on' ? config.maxBatch : 1,
+      waitMs: config.batchWaitMs,
+      onBatch: ({ variant, waitedMs, ...run }) => {
+        this.#dimmer.brownOut?.waited(waitedMs, performance.now());
+        const { model, version } = this.#versions.get(variant) as Version;
+        const { weightBits: bits, activationBits } = variant.precision;
+        observer.onBatch?.({ model, version, bits, activationBits, ...run });
+      },
+    });
   }
 
-  async infer(request: InferRequest): Promise<Inference> {
-    if (this.#closing) throw new ServiceError('not_ready', 'the service is closing');
-    const { maxQueue } = this.#config;
-    if (this.#inFlight >= maxQueue) {
-      const detail = `${this.#inFlight} predictions are waiting or running, the service takes ${maxQueue} at a time`;
-      throw new ServiceError('overloaded', detail, { retry_after_s: 1 });
-    }
-    this.#inFlight++;
-    try {
-      return await this.#infer(request);
-    } finally {
-      this.#inFlight--;
-      if (this.#inFlight === 0) this.#onIdle?.();
-    }
+  infer(request: InferRequest): Promise<Inference> {
+    return this.#gate.pass(request, (place, patience) => this.#infer(request, place, patience));
   }
 
   async predict(request: PredictRequest): Promise<PredictAnswer> {
@@ -104,6 +119,22 @@ class Service implements PredictionService {
     const outputMs = performance.now() - start;
     this.#observer.onAnswer?.({ model, version, instances: inference.batch, outputMs });
     return answer;
+  }
+
+  admits(): void {
+    this.#gate.check();
+  }
+
+  load(): ServiceLoad {
+    const { brownOut, power } = this.#dimmer;
+    return {
+      waiting: this.#batcher.waiting,
+      running: this.#batcher.running,
+      taken: this.#admission.taken,
+      limit: this.#admission.max,
+      brownOut: (brownOut?.step(performance.now()) ?? 0) / STEPS,
+      power: power && { milliwatts: power.average(), budget: power.milliwatts },
+    };
   }
 
   variants(model?: string): ResidentVariant[] {
@@ -141,18 +172,21 @@ class Service implements PredictionService {
   }
 
   async close(): Promise<void> {
-    this.#closing = true;
-    if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    await this.#gate.close();
     await this.#calibrator.close();
     this.#cache.close();
   }
 
-  async #infer({ choice, body, ...asked }: InferRequest): Promise<Inference> {
+  async #infer(
+    { choice, body, ...asked }: InferRequest,
+    place: Place,
+    patience: Patience | null,
+  ): Promise<Inference> {
     const start = performance.now();
     this.#chooser.check(choice);
     const version = await this.#store.get(asked.model ?? this.#config.defaultModel, asked.version);
     try {
-      return await this.#run(version, choice, body, start);
+      return await this.#run(version, choice, body, { place, patience, start });
     } catch (error) {
       const totalMs = performance.now() - start;
       this.#observer.onPredictionFailed?.({ model: version.model, version: version.version, totalMs });
@@ -160,26 +194,48 @@ class Service implements PredictionService {
     }
   }
 
-  async #run(version: Version, choice: PrecisionChoice, body: PredictBody, start: number): Promise<Inference> {
+  async #run(
+    version: Version,
+    choice: PrecisionChoice,
+    body: PredictBody,
+    { place, patience, start }: Visit,
+  ): Promise<Inference> {
     const { manifest, model } = version;
     const readFrom = performance.now();
     const { input, batch } = await readInput(body, manifest.input, this.#config);
     const inputMs = performance.now() - readFrom;
-    const precision = await this.#chooser.choose(version, choice, batch, () => this.#store.source(version));
+    patience?.check();
+    place.grow(batch);
+    const { taken, max } = this.#admission;
+    this.#dimmer.brownOut?.queued(taken / max, this.#batcher.oldestMs(), performance.now());
+    const source = () => this.#store.source(version);
+    const base = await this.#chooser.choose(version, choice, batch, source);
+    patience?.check();
+    const { precision, degraded, energy } = this.#dimmer.dim(version, base, choice, batch, source);
 
-    const lease = await this.#acquire(version, precision);
+    let lease: Lease | undefined;
     try {
+      const acquiring = this.#acquire(version, precision);
+      lease = await (patience ? patience.claim(acquiring) : acquiring);
       const { variant } = lease;
-      const { logits, queueMs, computeMs } = await this.#engine.run(variant, input, batch);
-      this.#book.record(variantKey(version, precision), computeMs, batch);
+      this.#versions.set(variant, version);
+      const key = variantKey(version, precision);
+      // A run that it shares takes no longer than the request has time for.
+      const maxMs = choice.budget?.maxLatencyMs;
+      const company = maxMs === undefined ? undefined : this.#book.imagesWithin(key, maxMs);
+      const run = await this.#batcher.run(variant, { input, batch, company, patience });
+      const { logits, queueMs, computeMs } = run;
+      // The time of one image is that of a run of its own: what several share says little of it.
+      if (run.together === batch) this.#book.record(key, computeMs, batch);
+      energy?.spend();
       const { weightBits: bits, activationBits } = precision;
       const energyUj = this.#costs.energyUj(version, precision) * batch;
       const totalMs = performance.now() - start;
       const told = { model, version: version.version, bits, activationBits, instances: batch, energyUj };
-      this.#observer.onBatch?.({ model, version: version.version, requests: 1, instances: batch, computeMs });
-      this.#observer.onPrediction?.({ ...told, totalMs, inputMs, queueMs, computeMs });
+      const times = { totalMs, inputMs, queueMs, computeMs };
+      this.#observer.onPrediction?.({ ...told, ...times, ...(degraded && { degraded: degraded.reason }) });
       const expectedAccuracy = this.#costs.accuracy(version, precision);
-      return {
+      const inference: Inference = {
         version,
         precision,
         batch,
@@ -188,12 +244,15 @@ class Service implements PredictionService {
         variant: { cached: lease.cached, buildMs: variant.buildMs, engine: variant.engine },
         timing: { queueMs, computeMs },
       };
+      if (degraded) inference.degraded = degraded;
+      return inference;
     } finally {
-      lease.release();
+      energy?.cancel();
+      lease?.release();
     }
   }
 
-  #acquire(version: Version, precision: Parameters<Costs['bytes']>[1]) {
+  #acquire(version: Version, precision: Precision): Promise<Lease> {
     const expected = this.#costs.bytes(version, precision);
     return this.#cache.acquire(version, precision, () => this.#store.source(version), expected);
   }

@@ -11,6 +11,7 @@ import type {
   PredictionService,
   PredictRequest,
   ResidentVariant,
+  ServiceLoad,
 } from '../../src/serving/request.js';
 import type { TrainRequest } from '../../src/training/request.js';
 import { tinyVersion } from './tiny.js';
@@ -46,6 +47,8 @@ export class FakeService implements PredictionService {
   readonly requests: PredictRequest[] = [];
   answer: (request: PredictRequest) => Promise<PredictAnswer> = async () => fakeAnswer();
   resident: ResidentVariant[] = [];
+  /** Turns requests away before their body is read. */
+  full: ServiceError | null = null;
 
   inference: (request: InferRequest) => Promise<Inference> = async () => fakeInference();
 
@@ -56,6 +59,12 @@ export class FakeService implements PredictionService {
   predict(request: PredictRequest): Promise<PredictAnswer> {
     this.requests.push(request);
     return this.answer(request);
+  }
+  admits(): void {
+    if (this.full) throw this.full;
+  }
+  load(): ServiceLoad {
+    return { waiting: 3, running: 2, taken: 6, limit: 16, brownOut: 0.5, power: { milliwatts: 40, budget: 100 } };
   }
   variants(model?: string): ResidentVariant[] {
     return this.resident.filter((v) => model === undefined || v.model === model);

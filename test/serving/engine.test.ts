@@ -68,6 +68,13 @@ const config = {
   maxBatch: 8,
   maxImagePixels: 10_000,
   maxQueue: 500,
+  batching: 'on',
+  batchWaitMs: 0,
+  overloadStatus: '503',
+  overloadPolicy: 'reject',
+  degradeWaitMs: 50,
+  degradeMaxDrop: 0.02,
+  powerBudgetMw: 0,
 };
 
 test('answers are those of the plan, whatever comes and goes in the cache meanwhile', async () => {

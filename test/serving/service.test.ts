@@ -14,6 +14,13 @@ const CONFIG: PredictionServiceOptions['config'] = {
   maxBatch: 8,
   maxImagePixels: 10_000,
   maxQueue: 16,
+  batching: 'on',
+  batchWaitMs: 0,
+  overloadStatus: '503',
+  overloadPolicy: 'reject',
+  degradeWaitMs: 50,
+  degradeMaxDrop: 0.02,
+  powerBudgetMw: 0,
 };
 
 interface SetUp {
