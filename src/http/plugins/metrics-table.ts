@@ -12,6 +12,7 @@ const precision = ['model', 'bits', 'activation_bits'] as const;
 /** From one small integer inference to a long upload, in seconds. */
 const LATENCY = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10] as const;
 const COMPUTE = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5] as const;
+const BATCH = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096] as const;
 const BUILD = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30] as const;
 
 export const METRICS = {
@@ -32,14 +33,52 @@ export const METRICS = {
     type: 'histogram',
     labels: ['bits', 'activation_bits'],
     buckets: COMPUTE,
-    help: 'Compute time of one prediction request in the engine, all its instances together',
+    help: 'Compute time of the run that a prediction request was part of, all instances together',
   },
   bitdial_queue_seconds: {
     type: 'histogram',
     labels: [],
     buckets: COMPUTE,
-    help: 'Time that a prediction request waited for the engine',
+    help: 'Time that a prediction request waited for the engine, and for others to share its run',
   },
+  bitdial_batch_instances: {
+    type: 'histogram',
+    labels: ['bits', 'activation_bits'],
+    buckets: BATCH,
+    help: 'Instances of one run of the engine, of one request or several',
+  },
+  bitdial_batched_requests_total: {
+    type: 'counter',
+    labels: [],
+    help: 'Prediction requests that shared a run of the engine with others',
+  },
+  bitdial_queue_instances: {
+    type: 'gauge',
+    labels: ['state'],
+    help: 'Instances now: waiting for the engine, running in it, or taken in and not answered yet (these and the others)',
+  },
+  bitdial_queue_limit_instances: { type: 'gauge', labels: [], help: 'MAX_QUEUE, which bounds those taken in' },
+  bitdial_rejected_total: {
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Prediction requests not answered: overload, power (budget), deadline, or disconnect of the client',
+  },
+  bitdial_degraded_total: {
+    type: 'counter',
+    labels: ['model', 'reason'],
+    help: 'Predictions whose bits were lowered, by reason: overload or power',
+  },
+  bitdial_brown_out: {
+    type: 'gauge',
+    labels: [],
+    help: 'How far bits are lowered under load now, 0 to 1 (as far as is allowed)',
+  },
+  bitdial_power_watts: {
+    type: 'gauge',
+    labels: [],
+    help: 'Modelled average power of the answered inferences over the last 10 s, where POWER_BUDGET_MW is set',
+  },
+  bitdial_power_budget_watts: { type: 'gauge', labels: [], help: 'POWER_BUDGET_MW; 0 where none is set' },
   bitdial_energy_joules_total: {
     type: 'counter',
     labels: precision,

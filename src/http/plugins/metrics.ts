@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { JobQueue } from '../../jobs/job.js';
-import type { PredictionService, ServingObserver } from '../../serving/request.js';
+import type { PredictionService, ServiceLoad, ServingObserver } from '../../serving/request.js';
 import type { App } from '../types.js';
 import { METRICS, type MetricEntry, type MetricName } from './metrics-table.js';
 import type { Readiness } from './readiness.js';
@@ -10,7 +10,7 @@ import type { Readiness } from './readiness.js';
 /** What is asked at every scrape. */
 export interface MetricSources {
   /** Not in a process that only trains. */
-  service?: Pick<PredictionService, 'variants'>;
+  service?: Pick<PredictionService, 'variants' | 'load'>;
   queue: Pick<JobQueue, 'counts' | 'redis'>;
   readiness: Readiness;
   variantCacheBytes: number;
@@ -74,7 +74,14 @@ export class Metrics {
         this.#counter('bitdial_energy_joules_total').inc(labels, e.energyUj / 1e6);
         this.#histogram('bitdial_compute_seconds').observe({ bits, activation_bits }, e.computeMs / 1000);
         this.#histogram('bitdial_queue_seconds').observe(e.queueMs / 1000);
+        if (e.degraded) this.#counter('bitdial_degraded_total').inc({ model: e.model, reason: e.degraded });
       },
+      onBatch: (e) => {
+        const labels = { bits: String(e.bits), activation_bits: String(e.activationBits) };
+        this.#histogram('bitdial_batch_instances').observe(labels, e.instances);
+        if (e.requests > 1) this.#counter('bitdial_batched_requests_total').inc(e.requests);
+      },
+      onRejected: ({ reason }) => this.#counter('bitdial_rejected_total').inc({ reason }),
       onVariantBuilt: (e) => {
         const labels = { model: e.model, bits: String(e.bits), activation_bits: String(e.activationBits) };
         this.#counter('bitdial_variant_builds_total').inc(labels);
@@ -91,6 +98,7 @@ export class Metrics {
     this.#gauge('bitdial_variants').set(variants.length);
     this.#gauge('bitdial_variant_cache_bytes').set(variants.reduce((sum, v) => sum + v.memory_bytes, 0));
     this.#gauge('bitdial_variant_cache_limit_bytes').set(variantCacheBytes);
+    if (service) this.#collectLoad(service.load());
     this.#gauge('bitdial_ready').set(readiness.state === 'ready' ? 1 : 0);
     if (queue.redis === 'off') this.#gauge('bitdial_redis_up').remove();
     else this.#gauge('bitdial_redis_up').set(queue.redis === 'up' ? 1 : 0);
@@ -98,6 +106,15 @@ export class Metrics {
     this.#gauge('bitdial_jobs').reset();
     const counts = await queue.counts().catch(() => ({}));
     for (const [state, n] of Object.entries(counts)) this.#gauge('bitdial_jobs').set({ state }, n);
+  }
+
+  #collectLoad({ waiting, running, taken, limit, brownOut, power }: ServiceLoad): void {
+    for (const [state, n] of Object.entries({ waiting, running, taken }))
+      this.#gauge('bitdial_queue_instances').set({ state }, n);
+    this.#gauge('bitdial_queue_limit_instances').set(limit);
+    this.#gauge('bitdial_brown_out').set(brownOut);
+    this.#gauge('bitdial_power_watts').set((power?.milliwatts ?? 0) / 1000);
+    this.#gauge('bitdial_power_budget_watts').set((power?.budget ?? 0) / 1000);
   }
 
   #counter(name: MetricName): Counter {

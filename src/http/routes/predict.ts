@@ -3,6 +3,7 @@ import { ServiceError } from '../../errors.js';
 import type { PredictBody, PredictionService, PredictRequest } from '../../serving/request.js';
 import { readChoice } from '../choice.js';
 import { binaryBodies, IMAGE_TYPES, JSON_TYPE, jsonBodies, RAW_TYPE } from '../plugins/bodies.js';
+import { abandoned, admission } from '../plugins/overload.js';
 import { PredictQuery, predictBody, predictResponses } from '../schemas/predict.js';
 import type { App } from '../types.js';
 
@@ -22,12 +23,14 @@ export function predictRoutes(app: App, { service }: { service: PredictionServic
         response: predictResponses,
       },
       config: { accepts: [IMAGE_TYPES, JSON_TYPE, RAW_TYPE] },
+      onRequest: admission(service),
     },
-    async (request) => {
+    async (request, reply) => {
       const { facts, query } = request;
       facts.bits = query.bits;
       facts.activationBits = query.activation_bits;
-      const answer = await service.predict(toRequest(query, readBody(request, query.dtype)));
+      const asked = toRequest(query, readBody(request, query.dtype));
+      const answer = await service.predict({ ...asked, signal: abandoned(reply) });
       facts.model = answer.model;
       facts.version = answer.version;
       facts.bits = answer.bits;
@@ -39,8 +42,8 @@ export function predictRoutes(app: App, { service }: { service: PredictionServic
 }
 
 function toRequest(query: PredictQuery, body: PredictBody): PredictRequest {
-  const { model, version, top_k: topK } = query;
-  return { model, version, choice: readChoice(query, 'query'), topK, body };
+  const { model, version, top_k: topK, timeout_ms: deadlineMs } = query;
+  return { model, version, choice: readChoice(query, 'query'), topK, deadlineMs, body };
 }
 
 /** The parsers leave JSON as a value that the schema has checked, and everything else as a Buffer. */

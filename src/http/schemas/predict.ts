@@ -9,6 +9,15 @@ export const PredictQuery = strictObject({
   model: Type.Optional(ModelName('Default: DEFAULT_MODEL')),
   version: Type.Optional(VersionNumber('Default: the current version')),
   ...precisionFields,
+  timeout_ms: Type.Optional(
+    Type.Number({
+      exclusiveMinimum: 0,
+      description:
+        'Milliseconds, from when the body is there, within which the answer is worth having; past it the answer is 504 and ' +
+        'what has not begun is not computed',
+      examples: [250],
+    }),
+  ),
   top_k: Type.Optional(
     Type.Integer({
       minimum: 1,
@@ -68,7 +77,22 @@ export const PredictAnswer = Type.Object({
     expected_accuracy: nullable(Type.Number({ description: 'Held-out accuracy of this precision' })),
   }),
   variant: Type.Object({ cached: Type.Boolean(), build_ms: Type.Number(), engine: Type.String() }),
-  timing_ms: Type.Object({ queue: Type.Number(), compute: Type.Number() }),
+  timing_ms: Type.Object({
+    queue: Type.Number({ description: 'All waiting for the engine, and for others to share a run with' }),
+    compute: Type.Number({ description: 'Of the run, which other requests may have shared' }),
+  }),
+  degraded: Type.Optional(
+    Type.Object(
+      {
+        from: Type.Object({ bits: Type.Integer(), activation_bits: Type.Integer() }),
+        reason: Type.Unsafe<'overload' | 'power'>({ type: 'string', enum: ['overload', 'power'] }),
+      },
+      {
+        description:
+          'Only where the service lowered the bits of a request that named none: what it would have run at, and why',
+      },
+    ),
+  ),
 });
 
 const answerExample = {
@@ -91,6 +115,7 @@ const answerExample = {
   cost: { energy_uj: 1.9, memory_bytes: 31900, expected_accuracy: 0.989 },
   variant: { cached: true, build_ms: 3.1, engine: 'reference' },
   timing_ms: { queue: 0.1, compute: 1.4 },
+  degraded: { from: { bits: 8, activation_bits: 8 }, reason: 'overload' },
 };
 
 export const predictResponses = {
@@ -136,6 +161,20 @@ export const predictResponses = {
     }),
     new ServiceError('no_precision_table', 'budget: expected a version with a precision table, got one without'),
     new ServiceError('variant_too_large', 'variant: expected at most 1048576 bytes, got 2000000'),
-    new ServiceError('overloaded', 'expected at most 256 predictions at once, got more', { retry_after_s: 1 }),
+    new ServiceError('client_closed_request', 'the client went away'),
+    new ServiceError('too_many_requests', '512 instances are waiting or running, the service takes 512 at a time', {
+      retry_after_s: 1,
+    }),
+    new ServiceError('overloaded', '512 instances are waiting or running, the service takes 512 at a time', {
+      retry_after_s: 1,
+    }),
+    new ServiceError(
+      'power_budget',
+      'the request needs 5 µJ, and the modelled power of the last 10 s leaves less of the 20 mW that the service may take',
+      { retry_after_s: 2 },
+    ),
+    new ServiceError('deadline_exceeded', 'the answer was not there within the 250 ms that the request gave', {
+      timeout_ms: 250,
+    }),
   ),
 };
