@@ -60,7 +60,7 @@ export class PowerBudget {
   arrived(instances: number): void {
     const now = this.#now();
     this.#arrivals.add(instances, now);
-    this.#demand = Math.max(this.#faded(now), this.#arrivals.rate(now) / 1000);
+    this.#demand = Math.max(this.#faded(now), this.#arrivals.sum(now) / ARRIVALS_MS);
     this.#demandAt = now;
   }
 

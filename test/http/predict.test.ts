@@ -76,14 +76,19 @@ test('the precision is the one named, the best within the budget, or the default
 
 test('what a query says reaches the service in its own words', async (t) => {
   const { http, service } = await testApp(t);
-  const query = 'model=other&version=3&top_k=4&max_energy_uj=2.5&max_memory_kib=40&max_latency_ms=1e1&min_accuracy=0.9';
+  const query =
+    'model=other&version=3&top_k=4&max_energy_uj=2.5&max_memory_kib=40&max_latency_ms=1e1&min_accuracy=0.9&timeout_ms=250';
   await http.post(`/predict?${query}`).set('content-type', 'image/tiff').send(Buffer.from('II*')).expect(200);
   await http
     .post('/predict?bits=4&activation_bits=8')
     .send({ instances: [[1]] })
     .expect(200);
   await http.post('/predict?dtype=float32').set('content-type', RAW).send(Buffer.alloc(8)).expect(200);
-  assert.deepEqual(service.requests, [
+  const requests = service.requests.map(({ signal, ...rest }) => {
+    assert.ok(signal && !signal.aborted);
+    return rest;
+  });
+  assert.deepEqual(requests, [
     {
       model: 'other',
       version: 3,
@@ -93,6 +98,7 @@ test('what a query says reaches the service in its own words', async (t) => {
         budget: { maxEnergyUj: 2.5, maxMemoryKib: 40, maxLatencyMs: 10, minAccuracy: 0.9 },
       },
       topK: 4,
+      deadlineMs: 250,
       body: { kind: 'image', bytes: Buffer.from('II*') },
     },
     {
@@ -100,6 +106,7 @@ test('what a query says reaches the service in its own words', async (t) => {
       version: undefined,
       choice: { bits: 4, activationBits: 8, budget: undefined },
       topK: undefined,
+      deadlineMs: undefined,
       body: { kind: 'instances', instances: [[1]] },
     },
     {
@@ -107,6 +114,7 @@ test('what a query says reaches the service in its own words', async (t) => {
       version: undefined,
       choice: { bits: undefined, activationBits: undefined, budget: undefined },
       topK: undefined,
+      deadlineMs: undefined,
       body: { kind: 'raw', dtype: 'float32', bytes: Buffer.alloc(8) },
     },
   ]);

@@ -161,7 +161,6 @@ export const predictResponses = {
     }),
     new ServiceError('no_precision_table', 'budget: expected a version with a precision table, got one without'),
     new ServiceError('variant_too_large', 'variant: expected at most 1048576 bytes, got 2000000'),
-    new ServiceError('client_closed_request', 'the client went away'),
     new ServiceError('too_many_requests', '512 instances are waiting or running, the service takes 512 at a time', {
       retry_after_s: 1,
     }),

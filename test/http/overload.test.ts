@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { ServiceError } from '../../src/errors.js';
+import { assertAnswer, assertProblem } from './answers.js';
+import { servingApp, testApp } from './app.js';
+import { fakeAnswer } from './fakes.js';
+import { PIXELS } from './tiny.js';
+
+const RAW = 'application/octet-stream';
+const port = (app: { server: { address(): unknown } }) => (app.server.address() as { port: number }).port;
+
+test('a service that is full refuses before the body is parsed, with the time to come back', async (t) => {
+  const { http, service } = await testApp(t);
+  service.full = new ServiceError('overloaded', '4 of 4', { retry_after_s: 7 });
+  // Not JSON: whoever parses it finds out.
+  const busy = await http.post('/predict').set('content-type', 'application/json').send('{'.repeat(10_000_000));
+  assertProblem(busy, 'overloaded');
+  assert.equal(busy.headers['retry-after'], '7');
+  assert.deepEqual(service.requests, []);
+  service.full = null;
+  await http.post('/predict').set('content-type', RAW).send(Buffer.alloc(8)).expect(200);
+});
+
+test('the refusal does not wait for the body', async (t) => {
+  const { app, service } = await testApp(t);
+  service.full = new ServiceError('too_many_requests', '4 of 4', { retry_after_s: 1 });
+  const socket = connect(port(app), '127.0.0.1');
+  socket.write(`POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: ${RAW}\r\ncontent-length: 10000000\r\n\r\nhalf`);
+  const [chunk] = await once(socket, 'data');
+  socket.destroy();
+  assert.match(String(chunk), /^HTTP\/1\.1 429 /);
+  assert.match(String(chunk), /\r\nretry-after: 1\r\n/i);
+});
+
+test('a client that goes away aborts its request, one that got its answer does not', async (t) => {
+  const { app, http, service } = await testApp(t);
+  await http.post('/predict').set('content-type', RAW).send(Buffer.alloc(8)).expect(200);
+  const [answered] = service.requests;
+  assert.equal(answered.signal?.aborted, false);
+  let asked: () => void = () => {};
+  const arrived = new Promise<void>((resolve) => (asked = resolve));
+  const aborted = new Promise<void>((resolve) => {
+    service.answer = (request) =>
+      new Promise((_, reject) => {
+        asked();
+        request.signal?.addEventListener('abort', () => {
+          resolve();
+          reject(new ServiceError('client_closed_request', 'the client went away'));
+        });
+      });
+  });
+  const socket = connect(port(app), '127.0.0.1');
+  socket.write(`POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: ${RAW}\r\ncontent-length: 4\r\n\r\nbody`);
+  await arrived;
+  socket.destroy();
+  await aborted;
+  assert.equal(answered.signal?.aborted, false);
+  service.answer = async () => fakeAnswer();
+  await http.post('/predict').set('content-type', RAW).send(Buffer.alloc(8)).expect(200);
+});
+
+test('a time that is too short is a 504, and no time is a 400', async (t) => {
+  const { http, app, service } = await testApp(t);
+  service.answer = async ({ deadlineMs }) => {
+    if (deadlineMs === 0.5) throw new ServiceError('deadline_exceeded', 'not there in time', { timeout_ms: 0.5 });
+    return fakeAnswer();
+  };
+  const send = (query: string) => http.post(`/predict?${query}`).set('content-type', RAW).send(Buffer.alloc(8));
+  const late = await send('timeout_ms=0.5');
+  assertAnswer(app, late, 'post', '/predict');
+  assert.equal(late.status, 504);
+  assertProblem(late, 'deadline_exceeded');
+  await send('timeout_ms=100').expect(200);
+  for (const wrong of ['0', '-1', 'soon', '1e999']) {
+    assert.equal(assertProblem(await send(`timeout_ms=${wrong}`), 'invalid_field').field, 'timeout_ms');
+  }
+});
+
+test('an answer at lowered bits says from which, and why', async (t) => {
+  const { http, app, service } = await testApp(t);
+  const degraded = { from: { bits: 8, activation_bits: 8 }, reason: 'power' } as const;
+  service.answer = async () => ({ ...fakeAnswer(), degraded });
+  const lowered = await http.post('/predict').set('content-type', RAW).send(Buffer.alloc(8)).expect(200);
+  assertAnswer(app, lowered, 'post', '/predict');
+  assert.deepEqual(lowered.body.degraded, degraded);
+});
+
+test('metrics tell of batches, the queue, the power budget, and what was lowered or turned away', async (t) => {
+  const { http, app, service, metrics } = await servingApp(t, { config: { powerBudgetMw: 1e-7, maxQueue: 9 } });
+  const send = () => http.post('/predict').send({ instances: Array(3).fill(Array(PIXELS).fill(0)) });
+  const refused = await send();
+  assertAnswer(app, refused, 'post', '/predict');
+  assertProblem(refused, 'power_budget');
+  assert.ok(Number(refused.headers['retry-after']) >= 1);
+  metrics.observer.onBatch?.({ bits: 4, activationBits: 8, requests: 2, instances: 5 });
+  metrics.observer.onPrediction?.({
+    model: 'tiny',
+    bits: 4,
+    activationBits: 8,
+    instances: 1,
+    energyUj: 1,
+    queueMs: 0,
+    computeMs: 1,
+    degraded: 'overload',
+  });
+  const { text } = await http.get('/metrics').expect(200);
+  const lines = new Set(text.split('\n'));
+  for (const line of [
+    'bitdial_batch_instances_bucket{le="4",bits="4",activation_bits="8"} 0',
+    'bitdial_batch_instances_bucket{le="8",bits="4",activation_bits="8"} 1',
+    'bitdial_batched_requests_total 2',
+    'bitdial_queue_instances{state="taken"} 0',
+    'bitdial_queue_limit_instances 9',
+    'bitdial_rejected_total{reason="power"} 1',
+    'bitdial_degraded_total{model="tiny",reason="overload"} 1',
+    'bitdial_brown_out 0',
+    'bitdial_power_watts 0',
+  ]) {
+    assert.ok(
+      lines.has(line),
+      `${line}\n${text
+        .split('\n')
+        .filter((l) => l.startsWith('bitdial'))
+        .join('\n')}`,
+    );
+  }
+  const watts = Number(/^bitdial_power_budget_watts (.*)$/m.exec(text)?.[1]);
+  assert.ok(Math.abs(watts - 1e-10) < 1e-20, `${watts}`);
+  assert.equal(service.load().taken, 0);
+});
