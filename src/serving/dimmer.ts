@@ -1,3 +1,4 @@
+import type { Config } from '../config.js';
 import type { VariantSource } from '../engine/engine.js';
 import type { Version } from '../model/version.js';
 import { type Precision, precisionKey } from '../quantize/precision.js';
@@ -15,14 +16,7 @@ export interface DimmerOptions {
   costs: Costs;
   book: LatencyBook;
   calibrator: Pick<Calibrator, 'ensure'>;
-  /** Bound of the variant cache. */
-  maxBytes: number;
-  /** `degrade`: fewer bits under load. */
-  policy: string;
-  waitMs: number;
-  maxDrop: number;
-  /** Milliwatts; 0: no bound. */
-  powerBudgetMw: number;
+  config: Pick<Config, 'overloadPolicy' | 'degradeWaitMs' | 'degradeMaxDrop' | 'powerBudgetMw' | 'variantCacheBytes'>;
   now?: () => number;
 }
 
@@ -47,9 +41,9 @@ export class Dimmer {
   constructor(options: DimmerOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
-    const { policy, waitMs, powerBudgetMw } = options;
-    this.brownOut = policy === 'degrade' ? new BrownOut({ waitMs }, this.#now()) : null;
-    this.power = powerBudgetMw > 0 ? new PowerBudget({ milliwatts: powerBudgetMw, now: this.#now }) : null;
+    const { overloadPolicy, degradeWaitMs: waitMs, powerBudgetMw: milliwatts } = options.config;
+    this.brownOut = overloadPolicy === 'degrade' ? new BrownOut({ waitMs }, this.#now()) : null;
+    this.power = milliwatts > 0 ? new PowerBudget({ milliwatts, now: this.#now }) : null;
   }
 
   /**
@@ -93,7 +87,7 @@ export class Dimmer {
     { budget }: PrecisionChoice,
     source: () => VariantSource | Promise<VariantSource>,
   ): PrecisionCost | undefined {
-    const { maxDrop } = this.#options;
+    const { degradeMaxDrop: maxDrop } = this.#options.config;
     const now = this.#now();
     const step = brownOut.step(now);
     if (step > 0)
@@ -123,7 +117,7 @@ export class Dimmer {
     const allowance = power.allowanceUj() * instances;
     const fits = ({ energyUj }: PrecisionCost) => energyUj <= allowance && power.fits(energyUj);
     if (fits(chosen)) return chosen;
-    const { maxDrop } = this.#options;
+    const { degradeMaxDrop: maxDrop } = this.#options.config;
     const rungs = ladder(base, table, (row) => row.energyUj, { maxDrop, budget });
     const cheaper = rungs.filter((row) => row.energyUj < chosen.energyUj);
     return cheaper.find(fits) ?? cheaper.at(-1) ?? chosen;
@@ -131,7 +125,7 @@ export class Dimmer {
 
   /** The precision table for so many instances, as far as it can be resident here, and the row of one precision. */
   #rows(version: Version, precision: Precision, instances: number) {
-    const { costs, book, maxBytes } = this.#options;
+    const { costs, book, config } = this.#options;
     const timed = (row: Omit<PrecisionCost, 'latencyMs'>): PrecisionCost => {
       const ms = book.median(variantKey(version, row.precision));
       const { accuracy, energyUj, memoryBytes } = row;
@@ -144,7 +138,7 @@ export class Dimmer {
       energyUj: costs.energyUj(version, precision),
       memoryBytes: costs.bytes(version, precision),
     });
-    const table = costs.rows(version).filter((row) => row.memoryBytes <= maxBytes);
+    const table = costs.rows(version).filter((row) => row.memoryBytes <= config.variantCacheBytes);
     return { base, table: table.map(timed) };
   }
 }

@@ -82,16 +82,7 @@ class Service implements PredictionService {
         observer.onRejected?.({ reason });
       },
     });
-    this.#dimmer = new Dimmer({
-      costs,
-      book,
-      calibrator,
-      maxBytes,
-      policy: config.overloadPolicy,
-      waitMs: config.degradeWaitMs,
-      maxDrop: config.degradeMaxDrop,
-      powerBudgetMw: config.powerBudgetMw,
-    });
+    this.#dimmer = new Dimmer({ costs, book, calibrator, config });
     this.#batcher = new Batcher({
       engine,
       maxBatch: config.batching === 'on' ? config.maxBatch : 1,
@@ -177,11 +168,7 @@ class Service implements PredictionService {
     this.#cache.close();
   }
 
-  async #infer(
-    { choice, body, ...asked }: InferRequest,
-    place: Place,
-    patience: Patience | null,
-  ): Promise<Inference> {
+  async #infer({ choice, body, ...asked }: InferRequest, place: Place, patience: Patience | null): Promise<Inference> {
     const start = performance.now();
     this.#chooser.check(choice);
     const version = await this.#store.get(asked.model ?? this.#config.defaultModel, asked.version);

@@ -94,13 +94,24 @@ test('metrics tell of batches, the queue, the power budget, and what was lowered
   assertAnswer(app, refused, 'post', '/predict');
   assertProblem(refused, 'power_budget');
   assert.ok(Number(refused.headers['retry-after']) >= 1);
-  metrics.observer.onBatch?.({ bits: 4, activationBits: 8, requests: 2, instances: 5 });
+  metrics.observer.onBatch?.({
+    model: 'tiny',
+    version: 1,
+    bits: 4,
+    activationBits: 8,
+    requests: 2,
+    instances: 5,
+    computeMs: 1,
+  });
   metrics.observer.onPrediction?.({
     model: 'tiny',
+    version: 1,
     bits: 4,
     activationBits: 8,
     instances: 1,
     energyUj: 1,
+    totalMs: 1,
+    inputMs: 0,
     queueMs: 0,
     computeMs: 1,
     degraded: 'overload',

@@ -151,6 +151,7 @@ test('a deadline that passes while a request waits frees its place, and nothing 
   await settle();
   const error = await refused(infer({ deadlineMs: 5 }), 'deadline_exceeded');
   assert.equal(error.status, 504);
+  await settle();
   assert.equal(service.load().taken, 1);
   gate.open();
   await first;
@@ -197,6 +198,7 @@ test('a client that has gone is not waited for: before the queue, in it, and whi
   assert.equal(service.load().waiting, 1);
   waiting.abort();
   await refused(left, 'client_closed_request');
+  await settle();
   assert.deepEqual([service.load().waiting, service.load().taken], [0, 1]);
   gate.open();
   await first;

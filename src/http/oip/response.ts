@@ -41,7 +41,7 @@ export function encodeAnswer(inference: Inference, id: string | undefined, outpu
 }
 
 /** In the words of `POST /predict`. */
-function answerParameters({ version, precision, cost, variant, timing }: Inference): AnswerParameters {
+function answerParameters({ version, precision, cost, variant, timing, degraded }: Inference): AnswerParameters {
   return {
     digest: version.digest,
     bits: precision.weightBits,
@@ -55,6 +55,11 @@ function answerParameters({ version, precision, cost, variant, timing }: Inferen
     build_ms: milliseconds(variant.buildMs),
     queue_ms: milliseconds(timing.queueMs),
     compute_ms: milliseconds(timing.computeMs),
+    ...(degraded && {
+      degraded: degraded.reason,
+      degraded_from_bits: degraded.from.weightBits,
+      degraded_from_activation_bits: degraded.from.activationBits,
+    }),
   };
 }
 

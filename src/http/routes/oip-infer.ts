@@ -6,13 +6,14 @@ import type { Repository } from '../oip/repository.js';
 import { readInferCall } from '../oip/request.js';
 import { type EncodedAnswer, encodeAnswer } from '../oip/response.js';
 import { JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
+import { abandoned, admission } from '../plugins/overload.js';
 import { bodyCheckedByCore } from '../plugins/validation.js';
 import { InferenceModel, InferenceVersion } from '../schemas/oip.js';
 import { HEADER_LENGTH, InferHeaders, InferQuery, inferBody, inferResponses } from '../schemas/oip-infer.js';
 import type { App } from '../types.js';
 
 interface Options {
-  service: Pick<PredictionService, 'infer'>;
+  service: Pick<PredictionService, 'infer' | 'admits'>;
   repository: Repository;
   observer: ServingObserver;
   maxBodyBytes: number;
@@ -41,6 +42,7 @@ export function inferRoutes(app: App, { service, repository, observer, maxBodyBy
           response: inferResponses,
         },
         config: { accepts: [JSON_TYPE, RAW_TYPE], decompresses: true },
+        onRequest: admission(service),
         validatorCompiler: bodyCheckedByCore,
       },
       async (request, reply) => {
@@ -51,7 +53,7 @@ export function inferRoutes(app: App, { service, repository, observer, maxBodyBy
         const { bits, activationBits } = call.request.choice;
         Object.assign(facts, { bits, activationBits });
         const inference = await service
-          .infer({ ...call.request, model, version })
+          .infer({ ...call.request, model, version, signal: abandoned(reply) })
           .finally(() => void repository.ended(model).catch(() => undefined));
         Object.assign(facts, {
           model,

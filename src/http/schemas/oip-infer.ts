@@ -4,7 +4,7 @@ import { ServiceError } from '../../errors.js';
 import { strictObject } from './common.js';
 import { inferenceErrors } from './oip.js';
 import { precisionFields } from './precision.js';
-import { body, example, json } from './responses.js';
+import { body, example, json, overload } from './responses.js';
 
 export const INPUT = 'input';
 export const OUTPUTS = ['probabilities', 'logits', 'label'] as const;
@@ -151,6 +151,16 @@ const AnswerParameters = Type.Object({
   build_ms: Type.Number(),
   queue_ms: Type.Number(),
   compute_ms: Type.Number(),
+  degraded: Type.Optional(
+    Type.Unsafe<'overload' | 'power'>({
+      type: 'string',
+      enum: ['overload', 'power'],
+      description:
+        'Only where the service lowered the bits of a request that named none: why, and beside it from which',
+    }),
+  ),
+  degraded_from_bits: Type.Optional(Type.Integer()),
+  degraded_from_activation_bits: Type.Optional(Type.Integer()),
 });
 export type AnswerParameters = Static<typeof AnswerParameters>;
 
@@ -227,6 +237,6 @@ export const inferResponses = {
     new ServiceError('no_precision_table', 'budget: expected a version with a precision table, got one without'),
     new ServiceError('variant_too_large', 'variant: expected at most 1048576 bytes, got 2000000'),
     new ServiceError('not_ready', 'model "tiny" was unloaded here; POST /v2/repository/models/tiny/load loads it'),
-    new ServiceError('overloaded', 'expected at most 256 predictions at once, got more', { retry_after_s: 1 }),
+    ...overload,
   ),
 };

@@ -3,7 +3,7 @@ import { ServiceError } from '../../errors.js';
 import { IMAGE_TYPES, JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
 import { ModelName, nullable, strictObject, VersionNumber } from './common.js';
 import { precisionFields } from './precision.js';
-import { example, json, problems } from './responses.js';
+import { example, json, overload, problems } from './responses.js';
 
 export const PredictQuery = strictObject({
   model: Type.Optional(ModelName('Default: DEFAULT_MODEL')),
@@ -161,19 +161,6 @@ export const predictResponses = {
     }),
     new ServiceError('no_precision_table', 'budget: expected a version with a precision table, got one without'),
     new ServiceError('variant_too_large', 'variant: expected at most 1048576 bytes, got 2000000'),
-    new ServiceError('too_many_requests', '512 instances are waiting or running, the service takes 512 at a time', {
-      retry_after_s: 1,
-    }),
-    new ServiceError('overloaded', '512 instances are waiting or running, the service takes 512 at a time', {
-      retry_after_s: 1,
-    }),
-    new ServiceError(
-      'power_budget',
-      'the request needs 5 µJ, and the modelled power of the last 10 s leaves less of the 20 mW that the service may take',
-      { retry_after_s: 2 },
-    ),
-    new ServiceError('deadline_exceeded', 'the answer was not there within the 250 ms that the request gave', {
-      timeout_ms: 250,
-    }),
+    ...overload,
   ),
 };

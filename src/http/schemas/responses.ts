@@ -61,6 +61,24 @@ export function problems(...errors: ServiceError[]): Record<number, Documented> 
   return byStatus;
 }
 
+/** What a route that predicts can answer where there is no room, no power or no time left. */
+export const overload = [
+  new ServiceError('too_many_requests', '512 instances are waiting or running, the service takes 512 at a time', {
+    retry_after_s: 1,
+  }),
+  new ServiceError('overloaded', '512 instances are waiting or running, the service takes 512 at a time', {
+    retry_after_s: 1,
+  }),
+  new ServiceError(
+    'power_budget',
+    'the request needs 5 µJ, and the modelled power of the last 10 s leaves less of the 20 mW that the service may take',
+    { retry_after_s: 2 },
+  ),
+  new ServiceError('deadline_exceeded', 'the answer was not there within the 250 ms that the request gave', {
+    timeout_ms: 250,
+  }),
+];
+
 /** Examples of the problems that many routes share. */
 export const example = {
   unknownField: new ServiceError('unknown_field', 'query: expected only version, got "verison"', {
