@@ -1,0 +1,107 @@
+/** Which replica gets what: one for each variant, the next one for what is too much for it, and the balancer's own errors. */
+import { Agent } from 'node:http';
+import { MAX_BODY_BYTES } from './cluster.mjs';
+import { Load, MIXED, send } from './load.mjs';
+
+/** Times each request is sent. */
+const ROUNDS = 8;
+/** Clients of one variant at once: more than one replica takes. */
+const CROWD = 160;
+const MODELS = ['mnist-lenet', 'cifar10-resnet20'];
+
+export async function locality(cluster, report) {
+  const before = await Promise.all(cluster.replicas.map(residents));
+  const load = new Load(cluster.url);
+  while (load.sent < ROUNDS * MIXED.length) await new Promise((resolve) => setTimeout(resolve, 20));
+  await load.stop();
+  const after = await Promise.all(cluster.replicas.map(residents));
+  const added = after.map((names, i) => names.filter((name) => !before[i].includes(name)));
+  const all = new Set(after.flat());
+  const named = MIXED.filter(({ path }) => path.includes('bits=')).map(({ path }) => variantOf(path));
+  const twice = named.filter((name) => added.every((names) => names.includes(name)));
+  report.add('mixed load is answered', `${load.sent} requests, ${tally(load)}`, load.failures.length === 0);
+  report.add(
+    'a variant is on one replica',
+    `${added.map((names) => names.length).join(' + ')} made on demand of ${all.size}, ${twice.length} on both`,
+    twice.length === 0 && added.every((names) => names.length > 0 && names.length < all.size - 1),
+  );
+}
+
+/** Names of the variants that a replica holds. */
+async function residents(replica) {
+  const lists = await Promise.all(MODELS.map((model) => replica.get(`/models/${model}/variants`)));
+  return lists.flatMap(({ variants }, i) =>
+    variants.map(({ bits, activation_bits }) => `${MODELS[i]} ${bits}x${activation_bits}`),
+  );
+}
+
+function variantOf(path) {
+  const query = new URL(path, 'http://balancer').searchParams;
+  const bits = query.get('bits');
+  return `${query.get('model')} ${bits}x${query.get('activation_bits') ?? bits}`;
+}
+
+/** More at once of one variant than its replica takes. */
+export async function crowd(cluster, report) {
+  const from = await cluster.logged();
+  const agent = new Agent({ keepAlive: true, maxSockets: CROWD });
+  const one = MIXED.find(({ path }) => path.includes('cifar') && path.includes('bits=8'));
+  const body = Buffer.concat(Array(8).fill(one.body));
+  const answers = [];
+  for (let round = 0; round < 3; round++) {
+    answers.push(
+      ...(await Promise.all(Array.from({ length: CROWD }, () => send(cluster.url, { ...one, body }, agent)))),
+    );
+  }
+  agent.destroy();
+  const bad = answers.filter(({ status }) => status !== 200).length;
+  const lines = await cluster.log(from);
+  const shares = cluster.replicas.map(({ address }) => lines.filter(({ replica }) => replica.endsWith(address)).length);
+  report.add(
+    `${CROWD} at once of one variant spill over`,
+    `${answers.length} requests, ${bad} failed, replicas answered ${shares.join(' and ')}`,
+    bad === 0 && shares.every((share) => share > 0),
+  );
+}
+
+/** What the balancer answers itself, and that ids and limits are the service's. */
+export async function edges(cluster, report) {
+  const id = 'balancer-test.1';
+  const { headers } = await send(cluster.url, { method: 'GET', path: '/models', headers: { 'x-request-id': id } });
+  report.add('a request id comes back', `${headers['x-request-id']}`, headers['x-request-id'] === id);
+  const forged = await send(cluster.url, { method: 'GET', path: '/models', headers: { 'x-request-id': 'a b"c' } });
+  const own = forged.headers['x-request-id'];
+  report.add('a forged one does not', `${own}`, /^[\w-]{32,36}$/.test(own));
+
+  const raw = { 'content-type': 'application/octet-stream' };
+  const tooLarge = await send(cluster.url, { path: '/predict', headers: raw, body: Buffer.alloc(MAX_BODY_BYTES + 1) });
+  const largest = await send(cluster.url, { path: '/predict', headers: raw, body: Buffer.alloc(MAX_BODY_BYTES) });
+  const codes = [tooLarge, largest].map(({ status, body }) => `${status} ${json(body).code}`).join(', ');
+  report.add(
+    'MAX_BODY_BYTES is the limit',
+    codes,
+    codes === '413 body_too_large, 400 wrong_shape' || /^413 body_too_large, 400 batch_too_large$/.test(codes),
+  );
+  const oip = await send(cluster.url, {
+    path: '/v2/models/m/infer',
+    headers: raw,
+    body: Buffer.alloc(MAX_BODY_BYTES + 1),
+  });
+  report.add('in the words of the protocol', `${oip.status} ${oip.body}`, oip.status === 413 && json(oip.body).error);
+  const metrics = await send(cluster.url, { method: 'GET', path: '/metrics' });
+  report.add('metrics are each replica’s own', `${metrics.status}`, metrics.status === 404);
+}
+
+function json(body) {
+  try {
+    return JSON.parse(body.toString());
+  } catch {
+    return {};
+  }
+}
+
+export function tally({ statuses }) {
+  return Object.entries(statuses)
+    .map(([status, count]) => `${count} × ${status}`)
+    .join(', ');
+}
