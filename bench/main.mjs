@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Runs the benchmarks, prints the tables and writes results.json. `npm run bench -- [--quick] [--out=file] [part …]`, parts:
- * nets layers memory training serving; without a name all of them.
+ * nets layers memory training serving http; without a name all of them.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ const root = join(here, '..');
 const args = process.argv.slice(2);
 const quick = args.includes('--quick');
 const out = args.find((a) => a.startsWith('--out='))?.slice('--out='.length) ?? join(here, 'results.json');
-const PARTS = ['nets', 'layers', 'memory', 'training', 'serving'];
+const PARTS = ['nets', 'layers', 'memory', 'training', 'serving', 'http'];
 const named = args.filter((a) => !a.startsWith('--'));
 const unknown = named.find((part) => !PARTS.includes(part));
 if (unknown) throw new Error(`bench: expected parts among ${PARTS.join(', ')}, got ${unknown}`);
@@ -76,6 +76,10 @@ try {
   if (wanted('serving')) {
     say('predictions during training');
     results.serving = await (await import('./serving.mjs')).measureServing({ requests: quick ? 200 : 1600 });
+  }
+  if (wanted('http')) {
+    say('main-thread time of requests');
+    results.http = await (await import('./http.mjs')).measureHttp(quick ? { rounds: 5, each: 100 } : {});
   }
 } finally {
   probe.close();

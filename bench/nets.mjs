@@ -183,6 +183,12 @@ function dense4096() {
   return b.finish('dense4096', b.dense('input', 4096));
 }
 
+/** One small layer on 32×32 colour images: what is left of a request is the service itself. Input range [-1, 1]. */
+export function tiny() {
+  const b = new Builder([32, 32, 3], 3);
+  return b.finish('tiny', b.dense(b.flatten('input'), 10));
+}
+
 /** `depth` equal 3×3 layers: the time of a layer is what four more of them add. */
 export function stack(size, channels, depth) {
   const b = new Builder([size, size, channels], channels);

@@ -65,6 +65,7 @@ export function tables(results) {
   if (results.memory) parts.push('### Memory of a server, MiB', memoryTable(results.memory));
   if (results.training) parts.push('### A training step', trainingTable(results.training));
   if (results.serving) parts.push('### /predict while the server trains', servingTable(results.serving));
+  if (results.http) parts.push('### What a request costs the main thread, ms', httpTable(results.http));
   return parts.join('\n\n');
 }
 
@@ -172,6 +173,18 @@ function servingTable({ idle, busy, ratio, steps }) {
     ['ratio', times(ratio.p50), times(ratio.p99), '', ''],
   ];
   return table(['', 'p50 ms', 'p99 ms', 'most ms', 'requests'], rows);
+}
+
+/** Processor time of the server's main thread, and the resident memory before and after so many requests. */
+export function httpTable({ ms: of, over, memory }) {
+  const rows = [
+    ['GET /health/live', ms(of.get), '', ''],
+    ['POST /predict, 12 KB of float32', ms(of.binary), ms(over.binary), times(of.binary / of.get)],
+    ['POST /predict, 3072 numbers as JSON', ms(of.json), ms(over.json), times(of.json / of.get)],
+  ];
+  const { requests, before, after, growth } = memory;
+  const resident = `Resident: ${mib(before)} MiB, after ${requests} requests on one connection ${mib(after)} (${percent(growth)}).`;
+  return `${table(['', 'ms', 'over the GET', 'times the GET'], rows)}\n\n${resident}`;
 }
 
 const BEGIN = '<!-- figures: node bench/report.mjs -->';

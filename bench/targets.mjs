@@ -88,6 +88,12 @@ export function targets(results) {
   worst('a plain training step of ResNet-20, batch 128, better backend, ms', 600, better, true);
   const { serving } = results;
   if (serving) worst('p99 of /predict while training, over idle', 2, [['', serving.ratio.p99]], true);
+  const { http } = results;
+  if (http) {
+    worst('main-thread ms of a 12 KB binary predict over a GET', 0.15, [['', http.over.binary]], true);
+    worst('main-thread ms of a JSON predict of 3072 numbers over a GET', 0.4, [['', http.over.json]], true);
+    worst('growth of resident memory over 10 000 requests', 0.05, [['', http.memory.growth]], true);
+  }
   return list;
 }
 
