@@ -1,4 +1,7 @@
-/** nginx with the shipped configuration in front of two serving replicas, on the loopback, in a folder of its own. */
+/**
+ * What docker-compose.yml runs, on the loopback and in a folder of its own: nginx with the shipped configuration in front of two
+ * serving replicas, a trainer, Redis.
+ */
 import { spawnSync } from 'node:child_process';
 import { chownSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -25,15 +28,22 @@ export function nginxVersion(nginx) {
   return /nginx\/\S+/.exec(spawnSync(nginx, ['-v'], { encoding: 'utf8' }).stderr)?.[0] ?? 'nginx';
 }
 
+/** Path of redis-server, or nothing. */
+export function findRedis() {
+  const names = [process.env.REDIS_SERVER, '/usr/bin/redis-server', '/usr/local/bin/redis-server'];
+  return names.find((path) => path && existsSync(path));
+}
+
 /** What the image's envsubst does: names that are given, in braces, and nothing else. */
 export function fill(template, values) {
   return template.replace(/\$\{([A-Z0-9_]+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
 export class Cluster {
-  static async start(nginx) {
+  /** @param redis path of redis-server; nothing: replicas that share nothing, and no trainer */
+  static async start(nginx, redis) {
     const folder = await mkdtemp(join(tmpdir(), 'bitdial-balancer-'));
-    const cluster = new Cluster(nginx, folder);
+    const cluster = new Cluster(nginx, redis, folder);
     try {
       await cluster.#start();
     } catch (error) {
@@ -43,28 +53,42 @@ export class Cluster {
     return cluster;
   }
 
-  constructor(nginx, folder) {
+  constructor(nginx, redis, folder) {
     this.nginx = nginx;
+    this.redis = redis;
     this.folder = folder;
     this.replicas = [];
   }
 
   async #start() {
+    const shared = this.redis ? { REDIS_URL: await this.#startRedis(), DATA_DIR: join(this.folder, 'data') } : {};
+    const settings = {
+      ADMIN_TOKEN,
+      LOG_LEVEL: 'warn',
+      // replicas and their load share the machine's cores
+      ENGINE_THREADS: '1',
+      MAX_BODY_BYTES: String(MAX_BODY_BYTES),
+      // what a busy machine takes must not be what a drain cuts
+      DRAIN_MS: '60000',
+    };
     for (const name of ['replica-1', 'replica-2']) {
-      const env = {
-        ADMIN_TOKEN,
-        DATA_DIR: join(this.folder, name),
-        LOG_LEVEL: 'warn',
-        // two replicas and their load share the machine's cores
-        ENGINE_THREADS: '1',
-        MAX_BODY_BYTES: String(MAX_BODY_BYTES),
-        // what a busy machine takes must not be what a drain cuts
-        DRAIN_MS: '60000',
-      };
-      this.replicas.push(new Service(name, await freePort(), env));
+      const own = this.redis ? { ROLE: 'serve', ...shared } : { DATA_DIR: join(this.folder, name) };
+      this.replicas.push(new Service(name, await freePort(), { ...settings, ...own }));
     }
-    await Promise.all(this.replicas.map((replica) => replica.start()));
+    if (this.redis) this.trainer = new Service('trainer', await freePort(), { ...settings, ROLE: 'train', ...shared });
+    await Promise.all([...this.replicas, this.trainer].map((service) => service?.start()));
     await this.#startNginx();
+  }
+
+  async #startRedis() {
+    const port = await freePort();
+    const folder = join(this.folder, 'redis');
+    await mkdir(folder);
+    const args = ['--bind', '127.0.0.1', '--port', String(port), '--dir', folder, '--save', ''];
+    const kept = ['--appendonly', 'yes', '--maxmemory-policy', 'noeviction'];
+    this.store = new Program(this.redis, [...args, ...kept]);
+    await this.store.until('Redis answers', () => /Ready to accept connections/.test(this.store.text));
+    return `redis://127.0.0.1:${port}`;
   }
 
   async #startNginx() {
@@ -113,7 +137,8 @@ export class Cluster {
 
   async stop() {
     await this.balancer?.stop('SIGQUIT');
-    await Promise.all(this.replicas.map((replica) => replica.stop()));
+    await Promise.all([...this.replicas, this.trainer].map((service) => service?.stop()));
+    await this.store?.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
 }
