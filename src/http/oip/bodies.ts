@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify';
 import type { App } from '../types.js';
 import { decompress } from './compression.js';
 
@@ -7,9 +6,7 @@ import { decompress } from './compression.js';
  * protocol, as with Triton: its clients send no content type.
  */
 export function inferenceBodies(app: App, maxBytes: number): void {
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, async (request: Message, body: Buffer) =>
-    decompress(body, request.headers['content-encoding'], maxBytes),
-  );
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
+    decompress(body as Buffer, request.headers['content-encoding'], maxBytes, done);
+  });
 }
-
-type Message = Pick<FastifyRequest, 'headers'>;

@@ -6,31 +6,45 @@ import { show } from '../plugins/validation.js';
 
 export type Coding = 'gzip' | 'deflate';
 
-const unpack = { gzip: promisify(zlib.gunzip), deflate: promisify(zlib.inflate) };
+const unpack = { gzip: zlib.gunzip, deflate: zlib.inflate };
 const pack = { gzip: promisify(zlib.gzip), deflate: promisify(zlib.deflate) };
 
 /**
- * A body as it was before its client compressed it. Stops as soon as it passes `maxBytes`, so a bomb costs no more.
- * @throws ServiceError unsupported_media_type, bad_request (damaged), body_too_large
+ * Gives a body as it was before its client compressed it; one that was not, at once. Stops as soon as it passes `maxBytes`,
+ * so a bomb costs no more.
+ * @param done with ServiceError unsupported_media_type, bad_request (damaged), body_too_large
  */
-export async function decompress(body: Buffer, contentEncoding: string | undefined, maxBytes: number): Promise<Buffer> {
-  const coding = contentEncoding?.trim().toLowerCase();
-  if (coding === undefined || coding === '' || coding === 'identity') return body;
+export function decompress(
+  body: Buffer,
+  contentEncoding: string | undefined,
+  maxBytes: number,
+  done: (error: Error | null, body?: Buffer) => void,
+): void {
+  const coding = contentEncoding?.trim().toLowerCase() ?? 'identity';
+  if (coding === '' || coding === 'identity') {
+    done(null, body);
+    return;
+  }
   if (coding !== 'gzip' && coding !== 'deflate') {
     const [expected, actual] = ['gzip, deflate or identity', show(contentEncoding)];
     const extra = { field: 'content-encoding', expected, actual };
-    throw new ServiceError('unsupported_media_type', `content-encoding: expected ${expected}, got ${actual}`, extra);
+    const detail = `content-encoding: expected ${expected}, got ${actual}`;
+    done(new ServiceError('unsupported_media_type', detail, extra));
+    return;
   }
-  try {
-    return await unpack[coding](body, { maxOutputLength: maxBytes });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
-      const expected = `at most ${maxBytes} bytes after decompression`;
-      throw new ServiceError('body_too_large', `body: expected ${expected}, got more`, { expected, actual: 'more' });
-    }
-    const expected = `a whole ${coding} stream`;
-    throw new ServiceError('bad_request', `body: expected ${expected}, got something else`, { expected });
+  unpack[coding](body, { maxOutputLength: maxBytes }, (error, unpacked) => {
+    if (error) done(damaged(error, coding, maxBytes));
+    else done(null, unpacked);
+  });
+}
+
+function damaged(error: NodeJS.ErrnoException, coding: Coding, maxBytes: number): ServiceError {
+  if (error.code === 'ERR_BUFFER_TOO_LARGE') {
+    const expected = `at most ${maxBytes} bytes after decompression`;
+    return new ServiceError('body_too_large', `body: expected ${expected}, got more`, { expected, actual: 'more' });
   }
+  const expected = `a whole ${coding} stream`;
+  return new ServiceError('bad_request', `body: expected ${expected}, got something else`, { expected });
 }
 
 export function compress(body: Buffer, coding: Coding): Promise<Buffer> {

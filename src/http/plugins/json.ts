@@ -2,7 +2,7 @@
  * Reads a JSON body strictly: depth is bounded before anything is built, a fault is reported with its position, and keys
  * that could reach a prototype are refused.
  */
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import { ServiceError } from '../../errors.js';
 import { findJsonFault } from './json-fault.js';
 
@@ -17,11 +17,13 @@ export function readJson(bytes: Buffer): unknown {
     const detail = `body: expected at most ${MAX_DEPTH} levels of arrays and objects, got more at byte ${deepAt}`;
     throw new ServiceError('body_too_deep', detail, extra);
   }
-  if (!isUtf8(bytes)) {
+  const ascii = isAscii(bytes);
+  if (!ascii && !isUtf8(bytes)) {
     const extra = { expected: 'UTF-8', actual: 'bytes that are not UTF-8' };
     throw new ServiceError('malformed_json', 'body: expected JSON in UTF-8, got bytes that are not UTF-8', extra);
   }
-  const text = bytes.toString('utf8');
+  // numbers are ASCII, and their bytes are characters as they stand
+  const text = bytes.toString(ascii ? 'latin1' : 'utf8');
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -47,6 +49,8 @@ function malformed(text: string): ServiceError {
 
 /** Byte at which the nesting first passes `limit`, or -1. One pass, no allocation; strings are skipped. */
 function tooDeepAt(bytes: Buffer, limit: number): number {
+  // a flat list of numbers has few brackets, and finding them is many times as fast as looking at each byte
+  if (opens(bytes, 0x5b, limit) + opens(bytes, 0x7b, limit) <= limit) return -1;
   let depth = 0;
   let inString = false;
   for (let i = 0; i < bytes.length; i++) {
@@ -60,6 +64,13 @@ function tooDeepAt(bytes: Buffer, limit: number): number {
     } else if (c === 0x5d || c === 0x7d) depth--;
   }
   return -1;
+}
+
+/** How often a byte occurs, counted to one past `limit` at most. */
+function opens(bytes: Buffer, bracket: number, limit: number): number {
+  let count = 0;
+  for (let at = bytes.indexOf(bracket); at >= 0 && count <= limit; at = bytes.indexOf(bracket, at + 1)) count++;
+  return count;
 }
 
 function refusePrototypeKeys(value: unknown, path: string[]): void {
