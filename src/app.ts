@@ -26,6 +26,7 @@ import { repositoryControlRoutes, repositoryIndexRoutes } from './http/routes/oi
 import { inferenceServerRoutes } from './http/routes/oip-server.js';
 import { documentRoute, metricsRoute } from './http/routes/operations.js';
 import { predictRoutes } from './http/routes/predict.js';
+import { tfServingRoutes } from './http/routes/tfserving.js';
 import { Problem } from './http/schemas/responses.js';
 import { createServer } from './http/server.js';
 import type { App } from './http/types.js';
@@ -54,6 +55,7 @@ export async function buildApp(parts: Parts): Promise<App> {
 
   await app.register(async (scope) => predictRoutes(scope as App, { service }));
   await app.register(openInference);
+  await app.register(async (scope) => tfServingRoutes(scope as App, { service, store }), { prefix: '/v1' });
   modelRoutes(app, { service, store, defaultModel: config.defaultModel });
   const facts = { role: config.role, default_model: config.defaultModel, engine: parts.engineName };
   healthRoutes(app, { readiness, queue, facts });

@@ -20,6 +20,7 @@ export const ERRORS = {
   unauthorized: [401, 'An admin token is needed'],
   model_not_found: [404, 'No such model'],
   version_not_found: [404, 'No such version'],
+  label_not_found: [404, 'No such label'],
   job_not_found: [404, 'No such job'],
   dataset_not_found: [404, 'No such data set'],
   route_not_found: [404, 'No such route'],

@@ -5,7 +5,7 @@ import type { Imported } from '../importing/importer.js';
 import type { ImportRequest } from '../importing/request.js';
 import type { JobQueue } from '../jobs/job.js';
 import type { Known } from '../jobs/validation.js';
-import type { Version } from '../model/store.js';
+import type { ModelEntry, Version } from '../model/store.js';
 import type { PredictionService } from '../serving/request.js';
 import type { DatasetEntry, DatasetSummary } from '../training/datasets/store.js';
 import type { Statistics } from './oip/statistics.js';
@@ -14,10 +14,12 @@ import type { Readiness } from './plugins/readiness.js';
 
 /** What the routes need of the model store. */
 export interface ModelCatalog {
-  models(): Promise<{ name: string; current: number; versions: { version: number; digest: string }[] }[]>;
-  /** Without a number: the current version. @throws ServiceError model_not_found, version_not_found */
-  get(model: string, version?: number): Promise<Version>;
+  models(): Promise<ModelEntry[]>;
+  /** By number or label; without either the current version. @throws ServiceError model_not_found, version_not_found, label_not_found */
+  get(model: string, which?: number | string): Promise<Version>;
   setCurrent(model: string, version: number): Promise<Version>;
+  setLabel(model: string, label: string, version: number): Promise<Version>;
+  removeLabel(model: string, label: string): Promise<void>;
 }
 
 /** What the routes need of the data sets. */

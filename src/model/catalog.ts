@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fields } from './fields.js';
+import { LABEL_NAME } from './labels.js';
 import { DIGEST, MODEL_NAME, matching } from './manifest-check.js';
 import type { StoreLogger, Version } from './version.js';
 import { loadVersionFolder } from './version-folder.js';
@@ -10,6 +11,7 @@ const WINDOW_MS = 500;
 /** Parsed versions kept at most, the least recently used going first. */
 const MAX_PARSED = 64;
 const NUMBER_FILE = /^([1-9]\d{0,8})\.version$/;
+const LABEL_FILE = /^(.{1,64})\.label$/;
 
 interface VersionRef {
   number: number;
@@ -24,6 +26,10 @@ export interface ModelState {
   current: number | undefined;
   /** False where no `current.json` says so, so that the highest number is current. */
   pinned: boolean;
+  /** Version by label, as it was set; the version itself may be gone. */
+  labels: Map<string, number>;
+  /** Labels of the roots that are only read: removing one of them has to be written down. */
+  shippedLabels: Set<string>;
 }
 
 interface Read<T> {
@@ -102,11 +108,17 @@ export class Catalog {
     const versions = new Map<number, VersionRef>();
     const taken = new Map<number, VersionRef | undefined>();
     const currents: { path: string; number: number }[] = [];
-    for (const root of this.roots) {
+    const labelled = new Map<string, number | null>();
+    const shippedLabels = new Set<string>();
+    for (const [i, root] of this.roots.entries()) {
       const folder = join(root, model);
-      // First: what it names was published before, so it is among the entries.
+      // First: what these name was published before, so it is among the entries.
       const current = await this.readCurrent(model, folder);
       if (current !== undefined) currents.push({ path: folder, number: current });
+      for (const [label, number] of await this.readLabels(model, folder)) {
+        if (!labelled.has(label)) labelled.set(label, number);
+        if (i > 0 && number !== null) shippedLabels.add(label);
+      }
       const entries = new Set(await this.list(folder));
       for (const name of entries) {
         const match = NUMBER_FILE.exec(name);
@@ -125,24 +137,50 @@ export class Catalog {
         }
       }
     }
+    const set = [...labelled].filter((entry): entry is [string, number] => entry[1] !== null);
+    const labels = { labels: new Map(set), shippedLabels };
     for (const { path, number } of currents) {
-      if (versions.has(number)) return { versions, current: number, pinned: true };
+      if (versions.has(number)) return { versions, current: number, pinned: true, ...labels };
       this.warn(`${path} ${number}`, model, `current.json names version ${number}, which cannot be read`);
     }
     const highest = versions.size > 0 ? Math.max(...versions.keys()) : undefined;
-    return { versions, current: highest, pinned: false };
+    return { versions, current: highest, pinned: false, ...labels };
   }
 
   private readCurrent(model: string, folder: string): Promise<number | undefined> {
-    const path = join(folder, 'current.json');
-    return this.attempt(path, model, 'current.json is passed over', async () => {
+    return this.readVersionFile(model, folder, 'current.json', (fields) =>
+      fields.integer<never>('version', { min: 1 }),
+    );
+  }
+
+  /** Version by label; null where the label was taken away from what another root says. */
+  private async readLabels(model: string, folder: string): Promise<Map<string, number | null>> {
+    const labels = new Map<string, number | null>();
+    for (const name of await this.list(folder)) {
+      const label = LABEL_FILE.exec(name)?.[1];
+      if (label === undefined || !LABEL_NAME.test(label)) continue;
+      const number = await this.readVersionFile(model, folder, name, (fields) =>
+        fields.integer('version', { min: 1, fallback: null }),
+      );
+      if (number !== undefined) labels.set(label, number);
+    }
+    return labels;
+  }
+
+  /** What a small file beside the versions says; undefined where it is not there, and with a warning where it cannot be read. */
+  private readVersionFile<T>(
+    model: string,
+    folder: string,
+    name: string,
+    read: (fields: Fields) => T,
+  ): Promise<T | undefined> {
+    const path = join(folder, name);
+    return this.attempt(path, model, `${name} is passed over`, async () => {
       const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
         throw error;
       });
-      return text === undefined
-        ? undefined
-        : new Fields(JSON.parse(text), 'current.json').integer<never>('version', { min: 1 });
+      return text === undefined ? undefined : read(new Fields(JSON.parse(text), name));
     });
   }
 

@@ -6,6 +6,7 @@ import { readCorrections } from './corrections.js';
 import { claimName, makeFolder, replaceFile } from './durable.js';
 import { describe } from './fields.js';
 import type { Weights } from './graph.js';
+import { effectiveLabels, labelFault, labelledVersion, removeLabel, writeLabel } from './labels.js';
 import { MODEL_NAME } from './manifest-check.js';
 import { removeLeftovers } from './temporary.js';
 import type { ModelEntry, NewVersion, StoreLogger, Version, VersionSource } from './version.js';
@@ -36,6 +37,7 @@ const ONCE_ENDING = '.once';
  *     <model>/<N>.version                                       {"digest"}; claimed by a hard link, so it is whole and once
  *     <model>/<name>.once                                       {"digest"}; the publication that was to be made once
  *     <model>/current.json                                      {"version": N}; moved by a rename
+ *     <model>/<label>.label                                     the same for a label; null where a shipped one is taken away
  *
  * Any number of processes may read and publish at once. What another one changes is seen within half a second.
  */
@@ -65,6 +67,7 @@ export class ModelStore {
         return {
           name,
           current: state?.current,
+          labels: state === undefined ? {} : effectiveLabels(state),
           versions: versions.map((v) => ({ version: v.number, digest: v.digest })),
         };
       }),
@@ -73,19 +76,20 @@ export class ModelStore {
   }
 
   /**
-   * A version, without its number the current one.
-   * @throws ServiceError `model_not_found`, `version_not_found`
+   * A version by its number or its label; without either the current one.
+   * @throws ServiceError `model_not_found`, `version_not_found`, `label_not_found`
    */
-  async get(model: string, version?: number): Promise<Version> {
-    const has = (state?: ModelState) => state !== undefined && (version === undefined || state.versions.has(version));
+  async get(model: string, which?: number | string): Promise<Version> {
     let state = await this.catalog.find(model);
-    if (!has(state)) state = await this.catalog.find(model, MISS_MS);
-    if (state?.current === undefined) throw new ServiceError('model_not_found', `no model ${describe(model)}`);
-    const ref = state.versions.get(version ?? state.current);
+    let ref = state && find(state, which);
     if (ref === undefined) {
-      throw new ServiceError('version_not_found', `model "${model}" has no version ${describe(version)}`, { model });
+      state = await this.catalog.find(model, MISS_MS);
+      ref = state && find(state, which);
     }
-    return this.catalog.load(model, ref);
+    if (state?.current === undefined) throw new ServiceError('model_not_found', `no model ${describe(model)}`);
+    if (ref !== undefined) return this.catalog.load(model, ref);
+    if (typeof which === 'string') throw labelFault(model, state, which);
+    throw new ServiceError('version_not_found', `model "${model}" has no version ${describe(which)}`, { model });
   }
 
   /** Forgets what was read of a model, so that the next call sees what another thread or process has just published. */
@@ -133,6 +137,33 @@ export class ModelStore {
     const chosen = await this.get(model, version);
     await this.writeCurrent(model, version);
     return chosen;
+  }
+
+  /**
+   * Puts a label on a version, durably, for every process that shares the folder.
+   * @throws ServiceError `invalid_field` for the label, `model_not_found`, `version_not_found`
+   */
+  async setLabel(model: string, label: string, version: number): Promise<Version> {
+    const chosen = await this.get(model, version);
+    await writeLabel(join(this.writeRoot, model), label, version);
+    this.catalog.forget(model);
+    return chosen;
+  }
+
+  /**
+   * Takes a label away; `stable` is then the current version again.
+   * @throws ServiceError `model_not_found`, `label_not_found` where it is not set
+   */
+  async removeLabel(model: string, label: string): Promise<void> {
+    this.catalog.forget(model);
+    const state = await this.catalog.find(model);
+    if (state?.current === undefined) throw new ServiceError('model_not_found', `no model ${describe(model)}`);
+    if (!state.labels.has(label)) {
+      const detail = `the label ${describe(label)} of model "${model}" is not set`;
+      throw new ServiceError('label_not_found', detail, { field: 'label', actual: describe(label) });
+    }
+    await removeLabel(join(this.writeRoot, model), state, label);
+    this.catalog.forget(model);
   }
 
   /** What an engine needs of a version; what is read is checked against its digest. */
@@ -201,6 +232,11 @@ export class ModelStore {
     await replaceFile(join(folder, 'current.json'), `${JSON.stringify({ version })}\n`);
     this.catalog.forget(model);
   }
+}
+
+function find(state: ModelState, which: number | string | undefined) {
+  const number = typeof which === 'string' ? labelledVersion(state, which) : (which ?? state.current);
+  return number === undefined ? undefined : state.versions.get(number);
 }
 
 function* numberFiles(first: number): Generator<string> {

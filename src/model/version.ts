@@ -35,6 +35,8 @@ export interface VersionSource {
 export interface ModelEntry {
   name: string;
   current: number;
+  /** Version by label; `stable` is there always. */
+  labels: Record<string, number>;
   /** In the order of their numbers. */
   versions: { version: number; digest: string }[];
 }

@@ -15,7 +15,7 @@ import { readTensor } from './tensor.js';
  *   bad_image, image_too_large, batch_too_large
  */
 export async function readInput(body: PredictBody, spec: InputSpec, limits: InputLimits): Promise<ModelInput> {
-  if (body.kind === 'instances') return readInstances(body.instances, spec, limits);
+  if (body.kind === 'instances') return readInstances(body.instances, body.field ?? 'instances', spec, limits);
   if (body.kind === 'tensor') return readTensor(body, spec, limits);
   if (body.bytes.length === 0) {
     const expected = body.kind === 'image' ? 'an image file' : 'pixels';
@@ -27,8 +27,12 @@ export async function readInput(body: PredictBody, spec: InputSpec, limits: Inpu
   return { input, batch: 1 };
 }
 
-async function readInstances(instances: unknown, spec: InputSpec, limits: InputLimits): Promise<ModelInput> {
-  const field = 'instances';
+async function readInstances(
+  instances: unknown,
+  field: string,
+  spec: InputSpec,
+  limits: InputLimits,
+): Promise<ModelInput> {
   if (instances === undefined) {
     throw new ServiceError('missing_field', `${field}: expected an array of 1 to ${limits.maxBatch}`, { field });
   }

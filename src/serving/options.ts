@@ -7,8 +7,8 @@ import type { ServingObserver } from './request.js';
 
 /** What serving needs of the store. */
 export interface ServingStore {
-  /** Without a number: the current version. @throws ServiceError model_not_found, version_not_found */
-  get(model: string, version?: number): Promise<Version>;
+  /** By number or label; without either the current version. @throws ServiceError model_not_found, version_not_found, label_not_found */
+  get(model: string, which?: number | string): Promise<Version>;
   source(version: Version): VariantSource | Promise<VariantSource>;
 }
 

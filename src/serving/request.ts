@@ -1,3 +1,4 @@
+import { ServiceError } from '../errors.js';
 import type { Version } from '../model/version.js';
 import type { Precision, Width } from '../quantize/precision.js';
 
@@ -21,8 +22,8 @@ export interface PrecisionChoice {
 /** Instances as they came; the service turns them into the model's float32 NHWC input, or says what is wrong with them. */
 export type PredictBody =
   | { kind: 'image'; bytes: Uint8Array }
-  /** Each: a nested or flat array of numbers in the input range, or {b64} holding an image file. Not checked yet. */
-  | { kind: 'instances'; instances: unknown }
+  /** Each: a nested or flat array of numbers in the input range, or {b64} holding an image file. Not checked yet. Errors call them `field`. */
+  | { kind: 'instances'; instances: unknown; field?: string }
   /** NHWC; uint8 is 0..255 pixels, float32 is little-endian and in the input range. */
   | { kind: 'raw'; dtype: 'uint8' | 'float32'; bytes: Uint8Array }
   | TensorBody;
@@ -48,6 +49,8 @@ export interface InferRequest {
   model?: string;
   /** Default: the model's current version. */
   version?: number;
+  /** Instead of a version: the one that this label stands for. */
+  label?: string;
   choice: PrecisionChoice;
   body: PredictBody;
   /** Milliseconds from now within which the answer is worth having; past it the request fails and frees its place. */
@@ -204,4 +207,14 @@ export interface ServingObserver {
   }): void;
   onVariantHit?(e: { model: string }): void;
   onVariantEvicted?(e: { model: string; bytes: number; reason: 'space' | 'dropped' }): void;
+}
+
+/** Of a request that says both. */
+export function versionAndLabel(): ServiceError {
+  const [expected, actual] = ['a version or a label', 'both'];
+  return new ServiceError('invalid_field', `label: expected ${expected}, got ${actual}`, {
+    field: 'label',
+    expected,
+    actual,
+  });
 }

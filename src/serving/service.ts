@@ -14,17 +14,18 @@ import { LatencyBook } from './latency.js';
 import type { PredictionServiceOptions, ServingStore } from './options.js';
 import type { Patience } from './patience.js';
 import { milliseconds, predictAnswer, readTopK } from './prediction.js';
-import type {
-  Inference,
-  InferRequest,
-  PrecisionChoice,
-  PredictAnswer,
-  PredictBody,
-  PredictionService,
-  PredictRequest,
-  ResidentVariant,
-  ServiceLoad,
-  ServingObserver,
+import {
+  type Inference,
+  type InferRequest,
+  type PrecisionChoice,
+  type PredictAnswer,
+  type PredictBody,
+  type PredictionService,
+  type PredictRequest,
+  type ResidentVariant,
+  type ServiceLoad,
+  type ServingObserver,
+  versionAndLabel,
 } from './request.js';
 import { type Lease, VariantCache, variantKey } from './variants.js';
 
@@ -171,7 +172,8 @@ class Service implements PredictionService {
   async #infer({ choice, body, ...asked }: InferRequest, place: Place, patience: Patience | null): Promise<Inference> {
     const start = performance.now();
     this.#chooser.check(choice);
-    const version = await this.#store.get(asked.model ?? this.#config.defaultModel, asked.version);
+    if (asked.version !== undefined && asked.label !== undefined) throw versionAndLabel();
+    const version = await this.#store.get(asked.model ?? this.#config.defaultModel, asked.label ?? asked.version);
     try {
       return await this.#run(version, choice, body, { place, patience, start });
     } catch (error) {

@@ -47,7 +47,7 @@ export async function servingApp(t: TestContext, changes: Changes = {}): Promise
   const store = new FakeStore();
   const service = createPredictionService({
     config,
-    store: { get: (model, version) => store.get(model, version), source: () => tinySource() },
+    store: { get: (model, which) => store.get(model, which), source: () => tinySource() },
     engine: new InlineEngine(),
     energyTable: HOROWITZ_45NM,
     observer: tellAll(metrics.observer, statistics.observer),

@@ -11,6 +11,8 @@ const ROUTES = [
   ['delete', '/admin/jobs/x'],
   ['post', '/admin/models'],
   ['post', '/admin/models/tiny/current'],
+  ['post', '/admin/models/tiny/labels'],
+  ['delete', '/admin/models/tiny/labels/canary'],
   ['delete', '/admin/models/tiny/variants'],
   ['get', '/admin/datasets'],
   ['post', '/admin/datasets?name=pets'],

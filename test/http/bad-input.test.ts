@@ -12,7 +12,8 @@ import { servingApp, type TestApp } from './app.js';
 import { BODIES } from './bad-bodies.js';
 import { IMPORTS } from './bad-imports.js';
 import { type Line, query, RAW } from './bad-lines.js';
-import { QUERIES, ROUTES } from './bad-queries.js';
+import { QUERIES } from './bad-queries.js';
+import { ROUTES } from './bad-routes.js';
 
 const LINES = [...BODIES, ...QUERIES, ...ROUTES, ...IMPORTS];
 

@@ -21,15 +21,20 @@ export class FakeStore implements ModelCatalog {
   current = 1;
   readonly versions: Version[] = [tinyVersion, { ...tinyVersion, version: 2, digest: 'e'.repeat(64) }];
 
+  readonly labels = new Map<string, number>();
+
   async models() {
     const versions = this.versions.map(({ version, digest }) => ({ version, digest }));
-    return [{ name: 'tiny', current: this.current, versions }];
+    const labels = { stable: this.current, ...Object.fromEntries(this.labels) };
+    return [{ name: 'tiny', current: this.current, labels, versions }];
   }
 
-  async get(model: string, version = this.current): Promise<Version> {
+  async get(model: string, which: number | string = this.current): Promise<Version> {
     if (model !== 'tiny') {
       throw new ServiceError('model_not_found', `model: expected one of tiny, got ${JSON.stringify(model)}`);
     }
+    const version = typeof which === 'string' ? ((await this.models())[0].labels as Labels)[which] : which;
+    if (version === undefined) throw new ServiceError('label_not_found', `label: expected stable, got "${which}"`);
     const found = this.versions.find((v) => v.version === version);
     if (!found) throw new ServiceError('version_not_found', `version: expected one of 1, 2, got ${version}`);
     return found;
@@ -40,7 +45,20 @@ export class FakeStore implements ModelCatalog {
     this.current = version;
     return found;
   }
+
+  async setLabel(model: string, label: string, version: number): Promise<Version> {
+    const found = await this.get(model, version);
+    this.labels.set(label, version);
+    return found;
+  }
+
+  async removeLabel(model: string, label: string): Promise<void> {
+    await this.get(model);
+    if (!this.labels.delete(label)) throw new ServiceError('label_not_found', `the label "${label}" is not set`);
+  }
 }
+
+type Labels = Record<string, number | undefined>;
 
 /** Answers what it is told to, and remembers what it was asked. */
 export class FakeService implements PredictionService {

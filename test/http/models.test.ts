@@ -74,6 +74,33 @@ test('current moves back and forth', async (t) => {
   assert.equal(store.current, 1);
 });
 
+test('labels are set, seen, asked for and taken away', async (t) => {
+  const { http, app } = await servingApp(t);
+  const admin = (method: 'post' | 'delete', path: string) =>
+    http[method](`/admin/models/tiny/labels${path}`).set('authorization', AUTHORIZATION);
+  const predict = (query: string) => http.post(`/predict${query}`).send({ instances: [Array(PIXELS).fill(0)] });
+
+  assert.equal((await predict('?label=stable').expect(200)).body.version, 1);
+  assertProblem(await predict('?label=canary'), 'label_not_found');
+  const set = await admin('post', '').send({ label: 'canary', version: 2 }).expect(200);
+  assertAnswer(app, set, 'post', '/admin/models/{model}/labels');
+  assert.deepEqual(set.body, { model: 'tiny', label: 'canary', version: 2, digest: 'e'.repeat(64) });
+  assert.equal((await predict('?label=canary').expect(200)).body.version, 2);
+  assert.equal((await predict('').expect(200)).body.version, 1);
+
+  const one = await http.get('/models/tiny?label=canary').expect(200);
+  assertAnswer(app, one, 'get', '/models/{model}');
+  assert.deepEqual([one.body.version, one.body.labels], [2, { canary: 2, stable: 1 }]);
+  const list = await http.get('/models').expect(200);
+  assertAnswer(app, list, 'get', '/models');
+  assert.deepEqual(list.body.models[0].labels, { canary: 2, stable: 1 });
+
+  const removed = await admin('delete', '/canary').expect(204);
+  assertAnswer(app, removed, 'delete', '/admin/models/{model}/labels/{label}');
+  assertProblem(await admin('delete', '/canary'), 'label_not_found');
+  assertProblem(await predict('?label=canary'), 'label_not_found');
+});
+
 test('a DELETE with a JSON content type and no body is fine', async (t) => {
   const { http } = await testApp(t);
   const path = '/admin/models/tiny/variants';

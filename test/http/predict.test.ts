@@ -92,6 +92,7 @@ test('what a query says reaches the service in its own words', async (t) => {
     {
       model: 'other',
       version: 3,
+      label: undefined,
       choice: {
         bits: undefined,
         activationBits: undefined,
@@ -104,6 +105,7 @@ test('what a query says reaches the service in its own words', async (t) => {
     {
       model: undefined,
       version: undefined,
+      label: undefined,
       choice: { bits: 4, activationBits: 8, budget: undefined },
       topK: undefined,
       deadlineMs: undefined,
@@ -112,6 +114,7 @@ test('what a query says reaches the service in its own words', async (t) => {
     {
       model: undefined,
       version: undefined,
+      label: undefined,
       choice: { bits: undefined, activationBits: undefined, budget: undefined },
       topK: undefined,
       deadlineMs: undefined,

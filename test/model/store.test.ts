@@ -31,7 +31,7 @@ test('a version that is published is read back, here and by another store', asyn
   const weights = await store.source(again).readWeights();
   assert.deepEqual(weights, newVersion(1).weights);
   assert.deepEqual(await store.models(), [
-    { name: 'tiny', current: 1, versions: [{ version: 1, digest: version.digest }] },
+    { name: 'tiny', current: 1, labels: { stable: 1 }, versions: [{ version: 1, digest: version.digest }] },
   ]);
   assert.deepEqual((await readdir(join(written, 'tiny'))).sort(), ['1.version', version.digest, 'current.json'].sort());
 });

@@ -20,9 +20,9 @@ export function strictBodies(app: App): void {
   });
 }
 
-/** The scope's routes take JSON. */
-export function jsonBodies(app: App): void {
-  app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, (request, bytes, done) => {
+/** The scope's routes take JSON: of this content type, or of any with `*`. */
+export function jsonBodies(app: App, type: typeof JSON_TYPE | '*' = JSON_TYPE): void {
+  app.addContentTypeParser(type, { parseAs: 'buffer' }, (request, bytes, done) => {
     try {
       // clients that put the header on every request send it with DELETE, too
       const none = bytes.length === 0 && !request.routeOptions.schema?.body;

@@ -6,6 +6,7 @@ import type { PredictionService, ServiceLoad, ServingObserver } from '../../serv
 import type { App } from '../types.js';
 import { METRICS, type MetricEntry, type MetricName } from './metrics-table.js';
 import type { Readiness } from './readiness.js';
+import { urlName } from './route-url.js';
 
 /** What is asked at every scrape. */
 export interface MetricSources {
@@ -56,7 +57,7 @@ export class Metrics {
 
   countRequest(request: FastifyRequest, reply: FastifyReply): void {
     // the route's pattern, never the path: a client must not be able to add label values
-    const route = request.routeOptions?.url ?? 'unmatched';
+    const route = urlName(request.routeOptions?.url ?? 'unmatched');
     const status = String(reply.statusCode);
     const { code = 'ok', bits = '' } = request.facts ?? {};
     const method = request.routeOptions?.url ? request.method : 'any';

@@ -24,6 +24,7 @@ export async function openapi(app: App, version: string): Promise<void> {
           name: 'open-inference-protocol',
           description: 'The same for clients of KServe and Triton: version 2 over HTTP',
         },
+        { name: 'tensorflow-serving', description: 'The same for clients of TensorFlow Serving: its REST API' },
         { name: 'models', description: 'What is served, and at which precisions' },
         { name: 'admin', description: 'Training and publishing; takes the admin token' },
         { name: 'operations', description: 'Health, metrics, this document' },

@@ -5,6 +5,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.js';
 import type { App } from '../types.js';
 import { acceptedTypes } from './bodies.js';
+import { urlPattern } from './route-url.js';
 import { show } from './validation.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -27,6 +28,7 @@ export function problemDocument(error: ServiceError, requestId?: string): Record
 
 /** Protocols that word errors in their own way, by what their paths begin with. */
 const WORDINGS: readonly [prefix: string, word: (problem: ServiceError) => unknown][] = [
+  ['/v1', (problem) => ({ error: problem.message })],
   ['/v2', (problem) => ({ error: problem.message })],
 ];
 
@@ -34,20 +36,17 @@ const WORDINGS: readonly [prefix: string, word: (problem: ServiceError) => unkno
 export function problems(app: App, maxBodyBytes: number): void {
   const routes: { method: string; pattern: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
-    const pattern = new RegExp(
-      `^${url
-        .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
-        .replace(/\*$/, '.*')
-        .replace(/:\w+/g, '[^/]+')}$`,
-    );
+    const pattern = urlPattern(url);
     for (const m of [method].flat()) routes.push({ method: m, pattern });
   });
   app.setErrorHandler<FastifyError>((error, request, reply) => sendProblem(error, request, reply, maxBodyBytes));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0];
     const methods = [...new Set(routes.filter((r) => r.pattern.test(path)).map((r) => r.method))].sort();
-    if (methods.length > 0) reply.header('allow', methods.join(', '));
-    throw methods.length > 0 ? methodNotAllowed(request.method, path, methods) : routeNotFound(request.method, path);
+    // with the method that it has, the path differs from the route's once it is decoded
+    if (methods.length === 0 || methods.includes(request.method)) throw routeNotFound(request.method, path);
+    reply.header('allow', methods.join(', '));
+    throw methodNotAllowed(request.method, path, methods);
   });
 }
 

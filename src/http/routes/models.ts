@@ -1,7 +1,7 @@
 import type { Manifest } from '../../model/manifest.js';
 import { quantizerChoice } from '../../quantize/choice.js';
 import { parsePrecision } from '../../quantize/precision.js';
-import type { PredictionService } from '../../serving/request.js';
+import { type PredictionService, versionAndLabel } from '../../serving/request.js';
 import type { ModelCatalog } from '../parts.js';
 import { ModelParams, NoQuery } from '../schemas/common.js';
 import { ModelQuery, modelListResponses, modelResponses, variantResponses } from '../schemas/models.js';
@@ -41,10 +41,12 @@ export function modelRoutes(app: App, { service, store, defaultModel }: Options)
       },
     },
     async (request) => {
-      const { model, version, digest, manifest } = await store.get(request.params.model, request.query.version);
+      const { version: number, label } = request.query;
+      if (number !== undefined && label !== undefined) throw versionAndLabel();
+      const { model, version, digest, manifest } = await store.get(request.params.model, label ?? number);
       const entry = (await store.models()).find(({ name }) => name === model);
-      const current = entry?.current ?? null;
-      return { model, version, digest, current, precisions: precisionTable(manifest), manifest };
+      const { current = null, labels = {} } = entry ?? {};
+      return { model, version, digest, current, labels, precisions: precisionTable(manifest), manifest };
     },
   );
 

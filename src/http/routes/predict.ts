@@ -42,8 +42,8 @@ export function predictRoutes(app: App, { service }: { service: PredictionServic
 }
 
 function toRequest(query: PredictQuery, body: PredictBody): PredictRequest {
-  const { model, version, top_k: topK, timeout_ms: deadlineMs } = query;
-  return { model, version, choice: readChoice(query, 'query'), topK, deadlineMs, body };
+  const { model, version, label, top_k: topK, timeout_ms: deadlineMs } = query;
+  return { model, version, label, choice: readChoice(query, 'query'), topK, deadlineMs, body };
 }
 
 /** The parsers leave JSON as a value that the schema has checked, and everything else as a Buffer. */

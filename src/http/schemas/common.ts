@@ -1,4 +1,5 @@
 import Type, { type Static, type TSchema } from 'typebox';
+import { LABEL_NAME } from '../../model/labels.js';
 import { MODEL_NAME } from '../../model/manifest-check.js';
 import { WIDTHS, type Width } from '../../quantize/precision.js';
 
@@ -22,6 +23,14 @@ const modelName = {
 export const ModelName = (description: string) => Type.String({ ...modelName, description });
 
 export const VersionNumber = (description: string) => Type.Integer({ minimum: 1, description, examples: [1] });
+
+export const Label = (description: string) =>
+  Type.String({
+    pattern: LABEL_NAME.source,
+    'x-expected': 'a label: 1 to 64 of a-z 0-9 . _ -',
+    description,
+    examples: ['canary'],
+  });
 
 export const ModelParams = strictObject({ model: ModelName('Name of the model') });
 export type ModelParams = Static<typeof ModelParams>;

@@ -1,9 +1,13 @@
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
-import { AnyObject, nullable, strictObject, VersionNumber } from './common.js';
+import { AnyObject, Label, ModelName, nullable, strictObject, VersionNumber } from './common.js';
 import { example, json, problems } from './responses.js';
 
 const VersionRef = Type.Object({ version: Type.Integer(), digest: Type.String() });
+
+const Labels = Type.Record(Type.String(), Type.Integer(), {
+  description: 'Version by label; `stable` is the current version where it was never set',
+});
 
 const ModelList = Type.Object({
   default: Type.String({ description: 'Model of a request that names none' }),
@@ -11,6 +15,7 @@ const ModelList = Type.Object({
     Type.Object({
       name: Type.String(),
       current: Type.Integer({ description: 'Version of a request that names none' }),
+      labels: Labels,
       versions: Type.Array(VersionRef),
     }),
   ),
@@ -19,12 +24,15 @@ const ModelList = Type.Object({
 export const modelListResponses = {
   200: json('The models and their versions', ModelList, {
     default: 'mnist-lenet',
-    models: [{ name: 'mnist-lenet', current: 1, versions: [{ version: 1, digest: 'b7c1…' }] }],
+    models: [{ name: 'mnist-lenet', current: 1, labels: { stable: 1 }, versions: [{ version: 1, digest: 'b7c1…' }] }],
   }),
   ...problems(example.unknownField),
 };
 
-export const ModelQuery = strictObject({ version: Type.Optional(VersionNumber('Default: the current version')) });
+export const ModelQuery = strictObject({
+  version: Type.Optional(VersionNumber('Default: the current version')),
+  label: Type.Optional(Label('Instead of a version: the one that this label stands for')),
+});
 export type ModelQuery = Static<typeof ModelQuery>;
 
 export const PrecisionRow = Type.Object({
@@ -51,6 +59,7 @@ const ModelDetail = Type.Object({
   version: Type.Integer(),
   digest: Type.String(),
   current: nullable(Type.Integer({ description: 'The version that is current now' })),
+  labels: Labels,
   precisions: Type.Array(PrecisionRow, { description: 'The precision table, widest first' }),
   manifest: AnyObject('manifest.json of the version: input, labels, activation ranges, quantiser, training record'),
 });
@@ -61,6 +70,7 @@ export const modelResponses = {
     version: 1,
     digest: 'b7c1…',
     current: 1,
+    labels: { canary: 2, stable: 1 },
     precisions: [
       {
         bits: 4,
@@ -83,7 +93,13 @@ export const modelResponses = {
       default_precision: '8x8',
     },
   }),
-  ...problems(example.invalidField, example.unknownField, example.modelNotFound, example.versionNotFound),
+  ...problems(
+    example.invalidField,
+    example.unknownField,
+    example.modelNotFound,
+    example.versionNotFound,
+    example.labelNotFound,
+  ),
 };
 
 const Variant = Type.Object({
@@ -145,6 +161,58 @@ export const currentResponses = {
     example.versionNotFound,
     example.bodyTooLarge,
     example.mediaType,
+  ),
+};
+
+export const LabelBody = strictObject(
+  {
+    label: Label('`stable`, `canary`, or any other name'),
+    version: VersionNumber('The version that the label stands for from now on'),
+  },
+  { examples: [{ label: 'canary', version: 2 }] },
+);
+
+export const labelResponses = {
+  200: json(
+    'What the label stands for now',
+    Type.Object({ model: Type.String(), label: Type.String(), ...VersionRef.properties }),
+    { model: 'mnist-lenet', label: 'canary', version: 2, digest: 'b7c1…' },
+  ),
+  ...problems(
+    example.invalidField,
+    example.unknownField,
+    new ServiceError(
+      'missing_field',
+      'body: expected the field label (a label: 1 to 64 of a-z 0-9 . _ -), got nothing',
+      {
+        field: 'label',
+        expected: 'a label: 1 to 64 of a-z 0-9 . _ -',
+        actual: 'nothing',
+      },
+    ),
+    example.emptyBody,
+    example.malformedJson,
+    example.unauthorized,
+    example.modelNotFound,
+    example.versionNotFound,
+    example.bodyTooLarge,
+    example.mediaType,
+  ),
+};
+
+export const LabelParams = strictObject({
+  model: ModelName('Name of the model'),
+  label: Label('The label to take away'),
+});
+
+export const removeLabelResponses = {
+  204: { description: 'Taken away; `stable` is then the current version again', type: 'null' },
+  ...problems(
+    example.invalidField,
+    example.unknownField,
+    example.unauthorized,
+    example.modelNotFound,
+    example.labelNotFound,
   ),
 };
 

@@ -1,13 +1,14 @@
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { IMAGE_TYPES, JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
-import { ModelName, nullable, strictObject, VersionNumber } from './common.js';
+import { Label, ModelName, nullable, strictObject, VersionNumber } from './common.js';
 import { precisionFields } from './precision.js';
 import { example, json, overload, problems } from './responses.js';
 
 export const PredictQuery = strictObject({
   model: Type.Optional(ModelName('Default: DEFAULT_MODEL')),
   version: Type.Optional(VersionNumber('Default: the current version')),
+  label: Type.Optional(Label('Instead of a version: the one that this label stands for')),
   ...precisionFields,
   timeout_ms: Type.Optional(
     Type.Number({
@@ -150,6 +151,7 @@ export const predictResponses = {
     new ServiceError('batch_too_large', 'instances: expected at most 64, got 65', { expected: 64, actual: 65 }),
     example.modelNotFound,
     example.versionNotFound,
+    example.labelNotFound,
     example.bodyTooLarge,
     new ServiceError('image_too_large', 'body: expected an image of at most 50000000 pixels, got more'),
     example.mediaType,

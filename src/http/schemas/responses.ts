@@ -18,7 +18,7 @@ export const Problem = Type.Object(
   { $id: 'Problem', description: 'RFC 9457 problem document', additionalProperties: true },
 );
 
-interface Documented {
+export interface Documented {
   description: string;
   content?: Record<string, { schema: TSchema; examples?: Record<string, { value: unknown }> }>;
   headers?: Record<string, TSchema>;
@@ -100,6 +100,11 @@ export const example = {
     field: 'version',
     expected: [1, 2],
     actual: 3,
+  }),
+  labelNotFound: new ServiceError('label_not_found', 'label: expected one of canary, stable, got "beta"', {
+    field: 'label',
+    expected: ['canary', 'stable'],
+    actual: '"beta"',
   }),
   unauthorized: new ServiceError('unauthorized', 'authorization: expected "Bearer" and the admin token, got none', {
     expected: 'Bearer <admin token>',

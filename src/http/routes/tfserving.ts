@@ -1,0 +1,144 @@
+/** TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest), for clients that speak it already. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Inference, InferRequest, PredictionService } from '../../serving/request.js';
+import { mergeChoice } from '../choice.js';
+import type { ModelCatalog } from '../parts.js';
+import { JSON_TYPE, jsonBodies } from '../plugins/bodies.js';
+import { NoQuery } from '../schemas/common.js';
+import { PrecisionQuery } from '../schemas/precision.js';
+import {
+  classifyResponses,
+  ExampleBody,
+  metadataResponses,
+  predictResponses,
+  statusResponses,
+  type Target,
+  TensorBody,
+  targets,
+} from '../schemas/tfserving.js';
+import { classifications, modelMetadata, modelStatus, probabilities, ranHeaders } from '../tfserving/answers.js';
+import { readExamples, readTensors } from '../tfserving/request.js';
+import type { App } from '../types.js';
+
+interface Options {
+  service: PredictionService;
+  store: ModelCatalog;
+}
+
+/** Names end before a colon, for the verb begins there. */
+const PATHS = {
+  current: '/models/:model([^/:]+)',
+  version: '/models/:model([^/:]+)/versions/:version([^/:]+)',
+  label: '/models/:model([^/:]+)/labels/:label([^/:]+)',
+};
+const WHICH = { current: 'the current version', version: 'one version', label: 'the version that a label stands for' };
+
+/** In a scope of its own: its clients send JSON under any content type, or under none. */
+export function tfServingRoutes(app: App, options: Options): void {
+  jsonBodies(app, '*');
+  for (const which of ['current', 'version', 'label'] as const) {
+    inferenceRoutes(app, options, which);
+    descriptionRoutes(app, options, which);
+  }
+}
+
+function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PATHS): void {
+  const shared = { tags: ['tensorflow-serving'], params: targets[which], querystring: PrecisionQuery };
+
+  app.post(
+    `${PATHS[which]}::predict`,
+    {
+      schema: {
+        operationId: operationId('tfPredict', which),
+        summary: `TensorFlow Serving: predict with ${WHICH[which]}`,
+        ...shared,
+        body: TensorBody,
+        response: predictResponses,
+      },
+      config: { accepts: [JSON_TYPE] },
+    },
+    async (request, reply) => {
+      const { rows, body } = readTensors(request.body);
+      const inference = await run(request, reply, request.body, body);
+      return { [rows ? 'predictions' : 'outputs']: probabilities(inference) };
+    },
+  );
+
+  app.post(
+    `${PATHS[which]}::classify`,
+    {
+      schema: {
+        operationId: operationId('tfClassify', which),
+        summary: `TensorFlow Serving: classify with ${WHICH[which]}`,
+        ...shared,
+        body: ExampleBody,
+        response: classifyResponses,
+      },
+      config: { accepts: [JSON_TYPE] },
+    },
+    async (request, reply) => {
+      const inference = await run(request, reply, request.body, readExamples(request.body));
+      return { results: classifications(inference) };
+    },
+  );
+
+  async function run(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    fields: PrecisionQuery,
+    body: InferRequest['body'],
+  ): Promise<Inference> {
+    const { facts } = request;
+    const choice = mergeChoice(request.query as PrecisionQuery, fields);
+    facts.bits = choice.bits;
+    facts.activationBits = choice.activationBits;
+    const inference = await service.infer({ ...(request.params as Target), choice, body });
+    facts.model = inference.version.model;
+    facts.version = inference.version.version;
+    facts.bits = inference.precision.weightBits;
+    facts.activationBits = inference.precision.activationBits;
+    facts.energyUj = inference.cost.energyUj;
+    reply.headers(ranHeaders(inference));
+    return inference;
+  }
+}
+
+function descriptionRoutes(app: App, { store }: Options, which: keyof typeof PATHS): void {
+  const shared = { tags: ['tensorflow-serving'], params: targets[which], querystring: NoQuery };
+  const find = ({ model, version, label }: Target) => store.get(model, label ?? version);
+
+  app.get(
+    PATHS[which],
+    {
+      schema: {
+        operationId: operationId('tfStatus', which),
+        summary: `TensorFlow Serving: the state of ${which === 'current' ? 'a model' : WHICH[which]}`,
+        ...shared,
+        response: statusResponses,
+      },
+    },
+    async (request) => {
+      const { model, version } = await find(request.params as Target);
+      if (which !== 'current') return modelStatus([version]);
+      const entry = (await store.models()).find(({ name }) => name === model);
+      return modelStatus((entry?.versions ?? [{ version }]).map((v) => v.version));
+    },
+  );
+
+  app.get(
+    `${PATHS[which]}/metadata`,
+    {
+      schema: {
+        operationId: operationId('tfMetadata', which),
+        summary: `TensorFlow Serving: the signature of ${WHICH[which]}`,
+        ...shared,
+        response: metadataResponses,
+      },
+    },
+    async (request) => modelMetadata(await find(request.params as Target)),
+  );
+}
+
+function operationId(name: string, which: keyof typeof PATHS): string {
+  return which === 'current' ? name : name + (which === 'version' ? 'Version' : 'Label');
+}
