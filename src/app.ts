@@ -3,7 +3,7 @@
 import { Repository } from './http/oip/repository.js';
 import { Statistics } from './http/oip/statistics.js';
 import type { Parts } from './http/parts.js';
-import { bearerToken } from './http/plugins/auth.js';
+import { AdminGuard, bearerToken } from './http/plugins/auth.js';
 import { jsonBodies, strictBodies } from './http/plugins/bodies.js';
 import { bodyDeadlines } from './http/plugins/deadlines.js';
 import { securityHeaders } from './http/plugins/headers.js';
@@ -11,6 +11,7 @@ import { createLogger, requestLog } from './http/plugins/logging.js';
 import { Metrics, requestMetrics } from './http/plugins/metrics.js';
 import { openapi } from './http/plugins/openapi.js';
 import { problems } from './http/plugins/problem.js';
+import { rateLimit } from './http/plugins/rate-limit.js';
 import { drainConnections, Readiness } from './http/plugins/readiness.js';
 import { queryBeforeBody, validatorCompiler } from './http/plugins/validation.js';
 import { adminModelRoutes } from './http/routes/admin-models.js';
@@ -33,10 +34,11 @@ import type { App } from './http/types.js';
 
 /** Builds the service over its parts and makes it ready to listen. The caller closes the parts, after the app. */
 export async function buildApp(parts: Parts): Promise<App> {
-  const { config, service, store, queue, datasets, importer, adminToken, heartbeatMs } = parts;
+  const { config, service, store, queue, datasets, importer, adminTokens, heartbeatMs } = parts;
+  const guard = new AdminGuard(adminTokens, config.authFailureLimit);
   const readiness = parts.readiness ?? new Readiness();
   const metrics = parts.metrics ?? new Metrics();
-  const app = createServer(config.maxBodyBytes, parts.logger ?? createLogger(config.logLevel), metrics);
+  const app = createServer(config, parts.logger ?? createLogger(config.logLevel), metrics);
   metrics.watch({ service, queue, readiness, variantCacheBytes: config.variantCacheBytes });
 
   app.setValidatorCompiler(validatorCompiler);
@@ -48,6 +50,7 @@ export async function buildApp(parts: Parts): Promise<App> {
   securityHeaders(app);
   drainConnections(app, readiness);
   bodyDeadlines(app);
+  rateLimit(app, config.rateLimit);
   problems(app, config.maxBodyBytes);
   queryBeforeBody(app);
   strictBodies(app);
@@ -75,11 +78,11 @@ export async function buildApp(parts: Parts): Promise<App> {
     inferenceModelRoutes(scope, { service, store, repository, statistics, config });
     await scope.register(async (s) => inferRoutes(s as App, { service, repository, observer, maxBodyBytes }));
     await scope.register(async (s) => repositoryIndexRoutes(s as App, { repository, maxBodyBytes }));
-    await scope.register(async (s) => repositoryControlRoutes(s as App, { repository, maxBodyBytes }, adminToken));
+    await scope.register(async (s) => repositoryControlRoutes(s as App, { repository, maxBodyBytes }, guard));
   }
 
   async function admin(scope: App): Promise<void> {
-    bearerToken(scope, adminToken);
+    bearerToken(scope, guard);
     jsonBodies(scope);
     jobRoutes(scope, { queue, known: parts.known });
     jobEventRoutes(scope, { queue, heartbeatMs });

@@ -1,4 +1,5 @@
 /** The settings of `settings.ts`, read from the environment. */
+import { isIP } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { SETTINGS, type Setting } from './settings.js';
 
@@ -38,6 +39,11 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     wrong.push(`DEFAULT_BITS: expected 2..8, 16, 32 or nothing, got ${JSON.stringify(config.defaultBits)}`);
   }
   wrong.push(...wrongRedis(config));
+  const proxies = wrongProxy(String(config.trustProxy));
+  if (proxies !== undefined) {
+    const expected = 'addresses or networks between commas, or a number of proxies';
+    wrong.push(`TRUST_PROXY: expected ${expected}, got ${JSON.stringify(proxies)}`);
+  }
   if (wrong.length > 0) throw new Error(`configuration:\n  ${wrong.join('\n  ')}`);
   return config as Config;
 }
@@ -55,4 +61,16 @@ function wrongRedis({ role, redisUrl, redisPrefix }: Record<string, string | num
     wrong.push(`REDIS_PREFIX: expected 1 to 64 of A-Z a-z 0-9 _ . : -, got ${JSON.stringify(redisPrefix)}`);
   }
   return wrong;
+}
+
+/** The first entry that is no address, network or name of networks; a number alone counts proxies. */
+function wrongProxy(text: string): string | undefined {
+  if (/^(\d{1,2})?$/.test(text)) return undefined;
+  return text.split(',').find((entry) => {
+    const [address, prefix, ...more] = entry.trim().split('/');
+    if (['loopback', 'linklocal', 'uniquelocal'].includes(address)) return prefix !== undefined;
+    const family = isIP(address);
+    const bits = prefix === undefined ? 0 : /^\d+$/.test(prefix) ? Number(prefix) : Number.NaN;
+    return family === 0 || more.length > 0 || !(bits <= (family === 4 ? 32 : 128));
+  });
 }

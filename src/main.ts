@@ -1,5 +1,6 @@
 /** Starts the service as the settings say; what cannot start says why and exits 1. */
 import { type Config, readConfig } from './config.js';
+import { parseTokens } from './http/plugins/tokens.js';
 import { explain, say } from './process/messages.js';
 
 try {
@@ -13,6 +14,10 @@ try {
 
 function readSettings(): Config {
   const config = readConfig();
-  if (/\s/.test(config.adminToken)) throw new Error('configuration:\n  ADMIN_TOKEN: expected no spaces, got some');
+  try {
+    parseTokens(config.adminToken);
+  } catch (error) {
+    throw new Error(`configuration:\n  ADMIN_TOKEN: ${(error as Error).message}`);
+  }
   return config;
 }

@@ -181,7 +181,35 @@ export const SETTINGS = {
     env: 'ADMIN_TOKEN',
     kind: 'string',
     default: '',
-    meaning: 'Bearer token of /admin/*; empty: one is made at start and printed once',
+    meaning: 'Bearer tokens of /admin/*, between commas; none here or in a file: one is made at start and printed once',
+  },
+  adminTokenFile: {
+    env: 'ADMIN_TOKEN_FILE',
+    kind: 'string',
+    default: '',
+    meaning:
+      'File with further admin tokens, one a line; read again when it changes, so that they rotate without a restart',
+  },
+  authFailureLimit: {
+    env: 'AUTH_FAILURE_LIMIT',
+    kind: 'integer',
+    default: '10',
+    min: 0,
+    meaning: 'Wrong admin tokens of a client in a minute, past which its tokens are not looked at (429); 0: no limit',
+  },
+  rateLimit: {
+    env: 'RATE_LIMIT',
+    kind: 'integer',
+    default: '0',
+    min: 0,
+    meaning: 'Requests of a client in a minute, past which 429; never of health and metrics; 0: no limit',
+  },
+  trustProxy: {
+    env: 'TRUST_PROXY',
+    kind: 'string',
+    default: '',
+    meaning:
+      'Whose X-Forwarded-For says which client it is: addresses or networks between commas (`loopback` and `uniquelocal` are some), or a number of proxies; empty: nobody’s',
   },
   role: {
     env: 'ROLE',

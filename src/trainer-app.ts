@@ -25,7 +25,7 @@ export interface TrainerParts {
 
 /** Makes the app ready to listen. The caller closes the parts, after the app. */
 export async function buildTrainerApp({ config, queue, metrics, readiness, logger }: TrainerParts): Promise<App> {
-  const app = createServer(config.maxBodyBytes, logger, metrics);
+  const app = createServer(config, logger, metrics);
   metrics.watch({ queue, readiness, variantCacheBytes: 0 });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));

@@ -25,7 +25,7 @@ async function openapiDocument(): Promise<string> {
     importer: nothing,
     known: async () => ({}),
     engineName: 'none',
-    adminToken: 'none',
+    adminTokens: nothing,
     version,
   });
   const document = app.swagger();

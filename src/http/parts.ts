@@ -11,6 +11,7 @@ import type { DatasetEntry, DatasetSummary } from '../training/datasets/store.js
 import type { Statistics } from './oip/statistics.js';
 import type { Metrics } from './plugins/metrics.js';
 import type { Readiness } from './plugins/readiness.js';
+import type { AdminTokens } from './plugins/tokens.js';
 
 /** What the routes need of the model store. */
 export interface ModelCatalog {
@@ -45,7 +46,7 @@ export interface Parts {
   importer: ModelImporter;
   /** As `/health/ready` names it. */
   engineName: string;
-  adminToken: string;
+  adminTokens: AdminTokens;
   /** Names that a training may use, as they are now. */
   known(): Promise<Known>;
   /** The service's metrics, where the service was given their observer; default: new ones. */

@@ -1,5 +1,7 @@
 import { fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import type { Config } from '../config.js';
+import { SECURITY_HEADERS } from './plugins/headers.js';
 import { logRequest, requestId } from './plugins/logging.js';
 import type { Metrics } from './plugins/metrics.js';
 import { answerClientError, MAX_PARAM_LENGTH, sendProblem } from './plugins/problem.js';
@@ -9,12 +11,17 @@ import type { App } from './types.js';
 const TIMEOUTS = { keepAlive: 72_000, headers: 30_000 };
 
 /** The bare server: limits, timeouts, request ids, and answers to what never becomes a request. */
-export function createServer(maxBodyBytes: number, logger: Logger, metrics: Metrics): App {
+export function createServer(
+  { maxBodyBytes, trustProxy }: Pick<Config, 'maxBodyBytes' | 'trustProxy'>,
+  logger: Logger,
+  metrics: Metrics,
+): App {
   return fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: requestId,
     bodyLimit: maxBodyBytes,
+    trustProxy: trustedProxies(trustProxy),
     // of bodies: plugins/deadlines.ts
     requestTimeout: 0,
     keepAliveTimeout: TIMEOUTS.keepAlive,
@@ -30,8 +37,14 @@ export function createServer(maxBodyBytes: number, logger: Logger, metrics: Metr
         logRequest(request, reply);
         metrics.countRequest(request, reply);
       });
-      reply.header('x-request-id', request.id);
+      reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
       sendProblem(error, request, reply, maxBodyBytes);
     },
   }) as unknown as App;
+}
+
+/** A number of hops, or the proxies' addresses. */
+function trustedProxies(setting: string): false | string | ((address: string, hop: number) => boolean) {
+  if (!/^\d+$/.test(setting)) return setting || false;
+  return (_address, hop) => hop < Number(setting);
 }

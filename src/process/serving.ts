@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, PROJECT_ROOT } from '../config.js';
@@ -13,6 +12,7 @@ import { readEnergyTable } from '../quantize/energy.js';
 import { createPredictionService } from '../serving/service.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
 import { DatasetStore } from '../training/datasets/store.js';
+import { openAdminTokens } from './admin-tokens.js';
 import { onStop } from './drain.js';
 import { jobUsing, openJobs } from './job-queue.js';
 import { say } from './messages.js';
@@ -53,7 +53,7 @@ export async function startServing(config: Config): Promise<void> {
     maxModelBytes: config.maxModelBytes,
   });
 
-  const adminToken = config.adminToken || randomBytes(24).toString('base64url');
+  const { tokens: adminTokens, made } = await openAdminTokens(config, logger);
   const known = async () => ({
     models: (await store.models()).map(({ name }) => name),
     architectures: Object.keys(ARCHITECTURES),
@@ -67,7 +67,7 @@ export async function startServing(config: Config): Promise<void> {
     queue,
     datasets,
     importer,
-    adminToken,
+    adminTokens,
     known,
     metrics,
     statistics,
@@ -89,8 +89,8 @@ export async function startServing(config: Config): Promise<void> {
   });
 
   const url = await app.listen({ port: config.port, host: config.host });
-  if (!config.adminToken) say(`admin token of this start: ${adminToken}  (ADMIN_TOKEN sets a lasting one)`);
-  if (!config.adminToken && config.redisUrl) say('other replicas have other tokens: set ADMIN_TOKEN, the same for all');
+  if (made !== undefined) say(`admin token of this start: ${made}  (ADMIN_TOKEN sets a lasting one)`);
+  if (made !== undefined && config.redisUrl) say('other replicas have other tokens: set ADMIN_TOKEN, the same for all');
   if (await warm) say(`bitdial is ready on ${url}  (${config.defaultModel}; documentation on ${url}/docs)`);
 }
 

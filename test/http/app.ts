@@ -8,6 +8,7 @@ import type { Parts } from '../../src/http/parts.js';
 import { createLogger } from '../../src/http/plugins/logging.js';
 import { Metrics } from '../../src/http/plugins/metrics.js';
 import { Readiness } from '../../src/http/plugins/readiness.js';
+import { AdminTokens } from '../../src/http/plugins/tokens.js';
 import type { App } from '../../src/http/types.js';
 import { HOROWITZ_45NM } from '../../src/quantize/energy.js';
 import { createPredictionService } from '../../src/serving/service.js';
@@ -66,7 +67,7 @@ async function build(t: TestContext, changes: Changes & Pick<Parts, 'service'>):
   const metrics = changes.metrics ?? new Metrics();
   const app = await buildApp({
     engineName: 'inline',
-    adminToken: TOKEN,
+    adminTokens: new AdminTokens({ tokens: [TOKEN] }),
     known: async () => ({ models: ['tiny'], architectures: ['lenet'], datasets: ['mnist'] }),
     logger: createLogger(log ? 'debug' : 'silent', log),
     version: '1.2.3',

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { AdminTokens } from '../../src/http/plugins/tokens.js';
 import { assertProblem } from './answers.js';
 import { AUTHORIZATION, TOKEN, testApp } from './app.js';
 
@@ -59,6 +60,33 @@ test('the token is checked before the query and the body', async (t) => {
   const { http } = await testApp(t);
   const response = await http.post('/admin/train?x=1').set('content-type', 'application/json').send('{');
   assertProblem(response, 'unauthorized');
+});
+
+test('of several tokens each opens, and no mixture of them', async (t) => {
+  const { http } = await testApp(t, { adminTokens: new AdminTokens({ tokens: ['old-token', 'new-token', 'third'] }) });
+  const status = async (token: string) =>
+    (await http.get('/admin/jobs').set('authorization', `Bearer ${token}`)).status;
+  for (const token of ['old-token', 'new-token', 'third']) assert.equal(await status(token), 200, token);
+  for (const token of ['old-token,new-token', 'old', TOKEN]) assert.equal(await status(token), 401, token);
+});
+
+test('a client that guesses is not listened to for a while, another one is', async (t) => {
+  const { app } = await testApp(t, { config: { authFailureLimit: 3, trustProxy: 'loopback' } });
+  const ask = (client: string, token: string | undefined, url = '/admin/jobs') => {
+    const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return app.inject({ method: 'GET', url, headers: { 'x-forwarded-for': client, ...authorization } });
+  };
+  // no token is no guess
+  for (let i = 0; i < 5; i++) assert.equal((await ask('192.0.2.1', undefined)).statusCode, 401);
+  const guesses = await Promise.all(Array.from({ length: 20 }, (_, i) => ask('192.0.2.1', `guess-${i}`)));
+  const statuses = guesses.map(({ statusCode }) => statusCode).sort();
+  assert.deepEqual(statuses, [401, 401, 401, ...Array(17).fill(429)]);
+  const refused = await ask('192.0.2.1', TOKEN);
+  assert.equal(refused.statusCode, 429, 'the right token would tell which guess was right');
+  assert.equal(refused.json().code, 'too_many_requests');
+  assert.ok(Number(refused.headers['retry-after']) > 50);
+  assert.equal((await ask('192.0.2.1', undefined, '/models')).statusCode, 200);
+  assert.equal((await ask('192.0.2.2', TOKEN)).statusCode, 200);
 });
 
 test('nothing else wants it', async (t) => {

@@ -94,7 +94,7 @@ export const TF_LINES: TfLine[] = [
   ['a label that is a path', post('tiny/labels/..%2fx:predict', one), 404, /a route/],
   ['a label in capitals', post('tiny/labels/Canary:predict', one), 400, /a label/, /"Canary"/],
   ['a model that is a path', post('..%2f..%2fetc:predict', one), 404, /a route/],
-  ['a model of dots', post('%2e%2e:predict', one), 404, /a route/],
+  ['a model of dots', post('%2e%2e:predict', one), 400, /a model name/],
   ['a model that is too long', post(`${'a'.repeat(65)}:predict`, one), 400, /a model name/],
   ['a path that does not decode', get('/%E0%A4%A'), 400, /percent-encoding/],
   ['a parameter that is too long', get(`/${'a'.repeat(300)}`), 400, /200 characters/],

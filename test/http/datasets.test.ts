@@ -266,7 +266,7 @@ async function temporaryNames(app: Awaited<ReturnType<typeof datasetApp>>): Prom
 }
 
 test('a body that does not arrive is answered, an upload that goes on is not', async (t) => {
-  const server = createServer(1_000_000, createLogger('silent'), new Metrics());
+  const server = createServer({ maxBodyBytes: 1_000_000, trustProxy: '' }, createLogger('silent'), new Metrics());
   t.after(() => server.close());
   bodyDeadlines(server, { bodyMs: 100, idleMs: 100 });
   server.addContentTypeParser('application/x-tar', (_request, payload, done) => done(null, payload));

@@ -94,12 +94,24 @@ test('a request id comes back; a plain one from outside is kept, any other repla
   assert.notEqual(await id(), await id());
 });
 
-test('every answer has the modest security headers', async (t) => {
+test('every answer has the security headers', async (t) => {
   const { http } = await testApp(t);
-  for (const path of ['/models', '/nothing', '/docs', '/metrics']) {
+  for (const path of [
+    '/models',
+    '/nothing',
+    '/docs',
+    '/metrics',
+    '/v1/models/tiny',
+    '/models/%E0%A4%A',
+    '/admin/jobs',
+  ]) {
     const { headers } = await http.get(path);
     assert.equal(headers['x-content-type-options'], 'nosniff', path);
     assert.equal(headers['referrer-policy'], 'no-referrer', path);
+    assert.equal(headers['x-frame-options'], 'DENY', path);
+    assert.equal(headers['cross-origin-resource-policy'], 'same-origin', path);
+    assert.equal(headers['strict-transport-security'], undefined, path);
+    if (path !== '/docs') assert.equal(headers['content-security-policy'], "default-src 'none';frame-ancestors 'none'");
   }
   const { headers } = await http.get('/docs').expect(200);
   assert.match(headers['content-security-policy'], /default-src 'self'/);

@@ -105,7 +105,10 @@ test('wrong settings, a taken port, a bad energy table: words and exit 1', async
     [{ PORT: String(port) }, new RegExp(`port ${port} of 127.0.0.1 is in use; set PORT`)],
     [{ HOST: '192.0.2.1' }, /no address 192\.0\.2\.1; set HOST/],
     [{ ENERGY_TABLE: '/nowhere.json' }, /nowhere\.json/],
-    [{ ADMIN_TOKEN: 'two words' }, /ADMIN_TOKEN: expected no spaces/],
+    [{ ADMIN_TOKEN: 'two words' }, /ADMIN_TOKEN: expected tokens between commas, got spaces/],
+    [{ ADMIN_TOKEN: 'one,,three' }, /ADMIN_TOKEN: expected tokens between commas, got nothing as number 2/],
+    [{ ADMIN_TOKEN_FILE: '/nowhere' }, /ADMIN_TOKEN_FILE: .*nowhere/],
+    [{ TRUST_PROXY: 'true' }, /TRUST_PROXY: expected addresses or networks between commas.*"true"/],
   ];
   for (const [env, words] of cases) {
     const service = await ServiceProcess.start(t, env);

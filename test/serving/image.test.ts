@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import { decodeImage } from '../../src/image.js';
 import type { InputSpec } from '../../src/model/manifest.js';
+import { pngOf } from '../support/png.js';
 import { Random } from '../support/random.js';
 import { refused } from './fixtures.js';
 
@@ -26,24 +26,6 @@ function near(got: Uint8Array, want: ArrayLike<number>, tolerance: number, what:
   for (let i = 0; i < got.length; i++) {
     assert.ok(Math.abs(got[i] - want[i]) <= tolerance, `${what}: pixel ${i} is ${got[i]}, not ${want[i]}`);
   }
-}
-
-/** A PNG of any header, whose pixel data is not that large. */
-function pngOf(width: number, height: number): Buffer {
-  const chunk = (type: string, data: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type), data]);
-    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
-    length.writeUInt32BE(data.length);
-    sum.writeUInt32BE(crc32(body) >>> 0);
-    return Buffer.concat([length, body, sum]);
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header[8] = 8;
-  const magic = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
-  const data = deflateSync(Buffer.alloc(100_000));
-  return Buffer.concat([magic, chunk('IHDR', header), chunk('IDAT', data), chunk('IEND', Buffer.alloc(0))]);
 }
 
 test('a lossless image of the right size arrives pixel for pixel', async () => {

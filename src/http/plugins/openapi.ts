@@ -1,10 +1,20 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import { ServiceError } from '../../errors.js';
+import { problems } from '../schemas/responses.js';
+import { tfErrors } from '../schemas/tfserving.js';
 import type { App } from '../types.js';
+import { UNLIMITED } from './rate-limit.js';
 
 const DESCRIPTION = `One stored set of float weights, served at any bit-width the caller asks for.
 \`POST /predict?bits=4\` names the width; \`?max_energy_uj=2\` names a budget instead and the service finds the best width
 within it. Errors are RFC 9457 problem documents with a stable \`code\`.`;
+
+const TOO_MANY = new ServiceError('too_many_requests', 'client: expected at most 600 requests in a minute, got more', {
+  expected: 'at most 600 requests in a minute',
+  actual: 'more',
+  retry_after_s: 12.5,
+});
 
 /** Collects the schemas of every route that is registered after it; \`/docs\` shows the document. */
 export async function openapi(app: App, version: string): Promise<void> {
@@ -34,6 +44,13 @@ export async function openapi(app: App, version: string): Promise<void> {
           adminToken: { type: 'http', scheme: 'bearer', description: 'ADMIN_TOKEN, or the one printed at start' },
         },
       },
+    },
+    // RATE_LIMIT may refuse any of them
+    transform: ({ schema, url }) => {
+      if (!schema?.response || UNLIMITED.test(url)) return { schema, url };
+      const refusal = url.startsWith('/v1/') ? tfErrors(TOO_MANY) : problems(TOO_MANY);
+      const response = { ...refusal, ...(schema.response as object) };
+      return { schema: { ...schema, response }, url };
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) },
   });

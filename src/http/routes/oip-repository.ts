@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { inferenceBodies } from '../oip/bodies.js';
 import type { Repository } from '../oip/repository.js';
-import { bearerToken } from '../plugins/auth.js';
+import { type AdminGuard, bearerToken } from '../plugins/auth.js';
 import { JSON_TYPE } from '../plugins/bodies.js';
 import { readJson } from '../plugins/json.js';
 import { bodyCheckedByCore, validatorCompiler } from '../plugins/validation.js';
@@ -41,8 +41,8 @@ export function repositoryIndexRoutes(app: App, { repository, maxBodyBytes }: Op
 }
 
 /** They change what this replica serves, so they take the admin token. */
-export function repositoryControlRoutes(app: App, { repository, maxBodyBytes }: Options, adminToken: string): void {
-  bearerToken(app, adminToken);
+export function repositoryControlRoutes(app: App, { repository, maxBodyBytes }: Options, guard: AdminGuard): void {
+  bearerToken(app, guard);
   inferenceBodies(app, maxBodyBytes);
   const actions = {
     load: 'Make the default variant of a model resident, and answer again if it was unloaded',

@@ -60,7 +60,7 @@ const TfError = Type.Object(
 );
 
 /** As `problems` of the other routes, in this protocol's words. */
-function errors(...all: ServiceError[]): Record<number, Documented> {
+export function tfErrors(...all: ServiceError[]): Record<number, Documented> {
   const byStatus: Record<number, Documented> = {};
   for (const error of all) {
     const before = byStatus[error.status]?.content?.['application/json'].examples;
@@ -76,7 +76,7 @@ function errors(...all: ServiceError[]): Record<number, Documented> {
 
 const found = [example.invalidField, example.unknownField, example.modelNotFound];
 const target = [...found, example.versionNotFound, example.labelNotFound];
-const inference = errors(
+const inference = tfErrors(
   ...target,
   example.emptyBody,
   example.malformedJson,
@@ -155,7 +155,7 @@ export const statusResponses = {
     }),
     { model_version_status: [available] },
   ),
-  ...errors(...target),
+  ...tfErrors(...target),
 };
 
 const TensorInfo = strictObject({
@@ -195,5 +195,5 @@ export const metadataResponses = {
       metadata: { signature_def: { signature_def: { [SIGNATURE]: signature } } },
     },
   ),
-  ...errors(...target),
+  ...tfErrors(...target),
 };
