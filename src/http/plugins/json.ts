@@ -51,17 +51,21 @@ function malformed(text: string): ServiceError {
 function tooDeepAt(bytes: Buffer, limit: number): number {
   // a flat list of numbers has few brackets, and finding them is many times as fast as looking at each byte
   if (opens(bytes, 0x5b, limit) + opens(bytes, 0x7b, limit) <= limit) return -1;
+  const end = bytes.length;
   let depth = 0;
-  let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
+  for (let i = 0; i < end; i++) {
     const c = bytes[i];
-    if (inString) {
-      if (c === 0x5c) i++;
-      else if (c === 0x22) inString = false;
-    } else if (c === 0x22) inString = true;
-    else if (c === 0x5b || c === 0x7b) {
+    // nearly all of a body is digits, commas and points
+    if (c < 0x5b) {
+      if (c !== 0x22) continue;
+      while (++i < end && bytes[i] !== 0x22) if (bytes[i] === 0x5c) i++;
+      continue;
+    }
+    // one bit tells [ from { and ] from }
+    const bracket = c | 0x20;
+    if (bracket === 0x7b) {
       if (++depth > limit) return i;
-    } else if (c === 0x5d || c === 0x7d) depth--;
+    } else if (bracket === 0x7d) depth--;
   }
   return -1;
 }
