@@ -128,7 +128,9 @@ test('broken files in the folders are passed over', async () => {
   // A kill came between the folder and its number.
   await mkdir(join(written, 'tiny', '1'.repeat(64)));
   store.refresh('tiny');
-  assert.deepEqual(await store.models(), [{ name: 'tiny', current: 1, versions: [{ version: 1, digest }] }]);
+  assert.deepEqual(await store.models(), [
+    { name: 'tiny', current: 1, labels: { stable: 1 }, versions: [{ version: 1, digest }] },
+  ]);
   assert.equal(warnings.length, 4);
   await assert.rejects(store.get('empty'), { code: 'model_not_found' });
   await put('current.json', '{"version": 4}');
