@@ -1,8 +1,9 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import { ServiceError } from '../../errors.js';
+import { inferenceErrors } from '../schemas/oip.js';
 import { problems } from '../schemas/responses.js';
-import { tfErrors } from '../schemas/tfserving.js';
+
 import type { App } from '../types.js';
 import { UNLIMITED } from './rate-limit.js';
 
@@ -48,7 +49,7 @@ export async function openapi(app: App, version: string): Promise<void> {
     // RATE_LIMIT may refuse any of them
     transform: ({ schema, url }) => {
       if (!schema?.response || UNLIMITED.test(url)) return { schema, url };
-      const refusal = url.startsWith('/v1/') ? tfErrors(TOO_MANY) : problems(TOO_MANY);
+      const refusal = /^\/v[12](?:\/|$)/.test(url) ? inferenceErrors(TOO_MANY) : problems(TOO_MANY);
       const response = { ...refusal, ...(schema.response as object) };
       return { schema: { ...schema, response }, url };
     },

@@ -4,11 +4,13 @@ import type { Inference, InferRequest, PredictionService } from '../../serving/r
 import { mergeChoice } from '../choice.js';
 import type { ModelCatalog } from '../parts.js';
 import { JSON_TYPE, jsonBodies } from '../plugins/bodies.js';
+import { abandoned, admission } from '../plugins/overload.js';
 import { NoQuery } from '../schemas/common.js';
-import { PrecisionQuery } from '../schemas/precision.js';
+import type { PrecisionQuery } from '../schemas/precision.js';
 import {
   classifyResponses,
   ExampleBody,
+  InferenceQuery,
   metadataResponses,
   predictResponses,
   statusResponses,
@@ -43,7 +45,8 @@ export function tfServingRoutes(app: App, options: Options): void {
 }
 
 function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PATHS): void {
-  const shared = { tags: ['tensorflow-serving'], params: targets[which], querystring: PrecisionQuery };
+  const shared = { tags: ['tensorflow-serving'], params: targets[which], querystring: InferenceQuery };
+  const onRequest = admission(service);
 
   app.post(
     `${PATHS[which]}::predict`,
@@ -56,6 +59,7 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
         response: predictResponses,
       },
       config: { accepts: [JSON_TYPE] },
+      onRequest,
     },
     async (request, reply) => {
       const { rows, body } = readTensors(request.body);
@@ -75,6 +79,7 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
         response: classifyResponses,
       },
       config: { accepts: [JSON_TYPE] },
+      onRequest,
     },
     async (request, reply) => {
       const inference = await run(request, reply, request.body, readExamples(request.body));
@@ -89,10 +94,17 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
     body: InferRequest['body'],
   ): Promise<Inference> {
     const { facts } = request;
-    const choice = mergeChoice(request.query as PrecisionQuery, fields);
+    const { timeout_ms: deadlineMs, ...query } = request.query as InferenceQuery;
+    const choice = mergeChoice(query, fields);
     facts.bits = choice.bits;
     facts.activationBits = choice.activationBits;
-    const inference = await service.infer({ ...(request.params as Target), choice, body });
+    const inference = await service.infer({
+      ...(request.params as Target),
+      choice,
+      body,
+      deadlineMs,
+      signal: abandoned(reply),
+    });
     facts.model = inference.version.model;
     facts.version = inference.version.version;
     facts.bits = inference.precision.weightBits;

@@ -17,3 +17,16 @@ export const precisionFields = {
 
 export const PrecisionQuery = strictObject(precisionFields);
 export type PrecisionQuery = Static<typeof PrecisionQuery>;
+
+/** How long the answer is waited for. */
+export const deadlineField = {
+  timeout_ms: Type.Optional(
+    Type.Number({
+      exclusiveMinimum: 0,
+      description:
+        'Milliseconds, from when the body is there, within which the answer is worth having; past it the answer is 504 and ' +
+        'what has not begun is not computed',
+      examples: [250],
+    }),
+  ),
+};

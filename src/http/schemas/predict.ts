@@ -2,7 +2,7 @@ import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { IMAGE_TYPES, JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
 import { Label, ModelName, nullable, strictObject, VersionNumber } from './common.js';
-import { precisionFields } from './precision.js';
+import { deadlineField, precisionFields } from './precision.js';
 import { example, json, overload, problems } from './responses.js';
 
 export const PredictQuery = strictObject({
@@ -10,15 +10,7 @@ export const PredictQuery = strictObject({
   version: Type.Optional(VersionNumber('Default: the current version')),
   label: Type.Optional(Label('Instead of a version: the one that this label stands for')),
   ...precisionFields,
-  timeout_ms: Type.Optional(
-    Type.Number({
-      exclusiveMinimum: 0,
-      description:
-        'Milliseconds, from when the body is there, within which the answer is worth having; past it the answer is 504 and ' +
-        'what has not begun is not computed',
-      examples: [250],
-    }),
-  ),
+  ...deadlineField,
   top_k: Type.Optional(
     Type.Integer({
       minimum: 1,

@@ -18,7 +18,7 @@ export const Problem = Type.Object(
   { $id: 'Problem', description: 'RFC 9457 problem document', additionalProperties: true },
 );
 
-export interface Documented {
+interface Documented {
   description: string;
   content?: Record<string, { schema: TSchema; examples?: Record<string, { value: unknown }> }>;
   headers?: Record<string, TSchema>;

@@ -1,9 +1,10 @@
 import Type, { type Static, type TSchema } from 'typebox';
-import { ERRORS, type ErrorCode, ServiceError } from '../../errors.js';
+import { ServiceError } from '../../errors.js';
 import { INPUT, OUTPUT, SIGNATURE } from '../tfserving/request.js';
 import { Label, ModelName, strictObject, VersionNumber } from './common.js';
-import { precisionFields } from './precision.js';
-import { type Documented, example, json } from './responses.js';
+import { inferenceErrors } from './oip.js';
+import { deadlineField, precisionFields } from './precision.js';
+import { example, json } from './responses.js';
 
 /** What a path can name: a model, and of it the current version, one by number or one by label. */
 export const targets = {
@@ -19,6 +20,9 @@ export interface Target {
   version?: number;
   label?: string;
 }
+
+export const InferenceQuery = strictObject({ ...precisionFields, ...deadlineField });
+export type InferenceQuery = Static<typeof InferenceQuery>;
 
 const Signature = Type.Optional(
   Type.String({ description: `"${SIGNATURE}", the only one`, examples: [SIGNATURE], 'x-expected': `"${SIGNATURE}"` }),
@@ -54,29 +58,9 @@ export const ExampleBody = strictObject(
 );
 export type ExampleBody = Static<typeof ExampleBody>;
 
-const TfError = Type.Object(
-  { error: Type.String({ description: 'What was expected, and what came' }) },
-  { additionalProperties: false },
-);
-
-/** As `problems` of the other routes, in this protocol's words. */
-export function tfErrors(...all: ServiceError[]): Record<number, Documented> {
-  const byStatus: Record<number, Documented> = {};
-  for (const error of all) {
-    const before = byStatus[error.status]?.content?.['application/json'].examples;
-    const examples = { ...before, [error.code]: { value: { error: error.message } } };
-    const description = Object.keys(examples).map((code) => ERRORS[code as ErrorCode][1]);
-    byStatus[error.status] = {
-      description: description.join('; '),
-      content: { 'application/json': { schema: TfError, examples } },
-    };
-  }
-  return byStatus;
-}
-
 const found = [example.invalidField, example.unknownField, example.modelNotFound];
 const target = [...found, example.versionNotFound, example.labelNotFound];
-const inference = tfErrors(
+const inference = inferenceErrors(
   ...target,
   example.emptyBody,
   example.malformedJson,
@@ -95,7 +79,8 @@ const inference = tfErrors(
   new ServiceError('accuracy_unknown', 'min_accuracy: expected a version whose accuracy was measured'),
   new ServiceError('no_precision_table', 'the version has no evaluated precision to choose from; name bits'),
   new ServiceError('variant_too_large', 'variant: expected at most 1048576 bytes, got 2000000'),
-  new ServiceError('overloaded', 'expected at most 256 predictions at once, got more'),
+  new ServiceError('overloaded', '512 instances are waiting or running, the service takes 512 at a time'),
+  new ServiceError('deadline_exceeded', 'the answer was not there within the 250 ms that the request gave'),
 );
 
 const header = (schema: TSchema, description: string) => ({ ...schema, description });
@@ -106,6 +91,7 @@ const ran = {
   'x-bitdial-activation-bits': header(Type.Integer(), 'Activation bits that ran'),
   'x-bitdial-energy-uj': header(Type.Number(), 'Microjoules of the whole request, by the energy table'),
   'x-bitdial-memory-bytes': header(Type.Integer(), 'Resident bytes of the variant'),
+  'x-bitdial-degraded': header(Type.String(), 'Why fewer bits ran than would have: `overload` or `power`; else absent'),
   'x-bitdial-expected-accuracy': header(Type.Number(), 'Held-out accuracy of this precision, where it was measured'),
 };
 
@@ -155,7 +141,7 @@ export const statusResponses = {
     }),
     { model_version_status: [available] },
   ),
-  ...tfErrors(...target),
+  ...inferenceErrors(...target),
 };
 
 const TensorInfo = strictObject({
@@ -195,5 +181,5 @@ export const metadataResponses = {
       metadata: { signature_def: { signature_def: { [SIGNATURE]: signature } } },
     },
   ),
-  ...tfErrors(...target),
+  ...inferenceErrors(...target),
 };

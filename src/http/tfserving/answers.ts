@@ -17,7 +17,7 @@ export function classifications(inference: Inference): [label: string, score: nu
 }
 
 /** What ran, where a client that does not know of it has nothing to stumble over. */
-export function ranHeaders({ version, precision, cost }: Inference): Record<string, string> {
+export function ranHeaders({ version, precision, cost, degraded }: Inference): Record<string, string> {
   const headers: Record<string, string> = {
     'x-bitdial-version': String(version.version),
     'x-bitdial-bits': String(precision.weightBits),
@@ -26,6 +26,7 @@ export function ranHeaders({ version, precision, cost }: Inference): Record<stri
     'x-bitdial-memory-bytes': String(cost.memoryBytes),
   };
   if (cost.expectedAccuracy !== null) headers['x-bitdial-expected-accuracy'] = String(cost.expectedAccuracy);
+  if (degraded) headers['x-bitdial-degraded'] = degraded.reason;
   return headers;
 }
 
