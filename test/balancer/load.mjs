@@ -22,6 +22,25 @@ export const MIXED = [
   raw('mnist-lenet', 'max_memory_kib=20'),
 ];
 
+const grey = { name: 'input', shape: [1, 28, 28, 1], datatype: 'UINT8', data: Array(784).fill(7) };
+
+/** The same variants by another protocol: bits in the query, and in a body with the header that says them to the balancer. */
+export const INFER = [
+  ...[3, 5, 7].map((bits) => ({
+    path: `/v2/models/mnist-lenet/infer?datatype=UINT8&bits=${bits}`,
+    headers: { ...RAW, 'inference-header-content-length': '0' },
+    body: Buffer.alloc(SIZES['mnist-lenet'], 7),
+  })),
+  ...[2, 4, 6].map((bits) => ({
+    path: '/v2/models/mnist-lenet/infer',
+    headers: { 'content-type': 'application/json', 'x-bitdial-bits': String(bits) },
+    body: Buffer.from(JSON.stringify({ inputs: [grey], parameters: { bits } })),
+  })),
+];
+
+/** So slow for its size that a crowd of them piles up. */
+export const SLOW = raw('cifar10-resnet20', 'bits=32');
+
 /** Sends one request; its status, or the error's code, its body and its milliseconds. */
 export function send(url, { method = 'POST', path, headers = {}, body }, agent) {
   const began = performance.now();
