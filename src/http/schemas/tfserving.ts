@@ -4,7 +4,7 @@ import { INPUT, OUTPUT, SIGNATURE } from '../tfserving/request.js';
 import { Label, ModelName, strictObject, VersionNumber } from './common.js';
 import { inferenceErrors } from './oip.js';
 import { deadlineField, precisionFields } from './precision.js';
-import { example, json } from './responses.js';
+import { example, json, overload } from './responses.js';
 
 /** What a path can name: a model, and of it the current version, one by number or one by label. */
 export const targets = {
@@ -79,8 +79,7 @@ const inference = inferenceErrors(
   new ServiceError('accuracy_unknown', 'min_accuracy: expected a version whose accuracy was measured'),
   new ServiceError('no_precision_table', 'the version has no evaluated precision to choose from; name bits'),
   new ServiceError('variant_too_large', 'variant: expected at most 1048576 bytes, got 2000000'),
-  new ServiceError('overloaded', '512 instances are waiting or running, the service takes 512 at a time'),
-  new ServiceError('deadline_exceeded', 'the answer was not there within the 250 ms that the request gave'),
+  ...overload,
 );
 
 const header = (schema: TSchema, description: string) => ({ ...schema, description });
