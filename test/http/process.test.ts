@@ -105,6 +105,8 @@ test('wrong settings, a taken port, a bad energy table: words and exit 1', async
     [{ PORT: String(port) }, new RegExp(`port ${port} of 127.0.0.1 is in use; set PORT`)],
     [{ HOST: '192.0.2.1' }, /no address 192\.0\.2\.1; set HOST/],
     [{ ENERGY_TABLE: '/nowhere.json' }, /nowhere\.json/],
+    [{ ROLE: 'serve' }, /REDIS_URL: expected a Redis server.* as ROLE is serve, got nothing/],
+    [{ REDIS_URL: 'localhost:6379' }, /REDIS_URL: expected redis:\/\/host:port/],
     [{ ADMIN_TOKEN: 'two words' }, /ADMIN_TOKEN: expected tokens between commas, got spaces/],
     [{ ADMIN_TOKEN: 'one,,three' }, /ADMIN_TOKEN: expected tokens between commas, got nothing as number 2/],
     [{ ADMIN_TOKEN_FILE: '/nowhere' }, /ADMIN_TOKEN_FILE: .*nowhere/],

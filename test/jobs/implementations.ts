@@ -5,7 +5,7 @@ import type { JobQueue } from '../../src/jobs/job.js';
 import type { QueueOptions } from '../../src/jobs/options.js';
 import { RedisServer, withoutRedis } from '../support/redis-server.js';
 import { FakeStore } from './fake-store.js';
-import { closeWith, openQueue, options, temporaryFolder } from './fixtures.js';
+import { closeWith, openQueue, options, temporaryFolder, until } from './fixtures.js';
 import { TIMES } from './times.js';
 
 export interface Opened {
@@ -37,6 +37,7 @@ async function openRedis(t: TestContext, more: Partial<QueueOptions> = {}): Prom
   const { url } = await sharedRedis();
   const queue = await RedisQueue.open({ ...options(dataDir, more), url, prefix: basename(dataDir), ...TIMES });
   closeWith(t, queue);
+  await until('Redis is there', () => queue.redis === 'up');
   return { queue, dataDir, store: new FakeStore(dataDir) };
 }
 

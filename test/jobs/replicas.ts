@@ -6,7 +6,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { RedisQueue } from '../../src/jobs/redis/queue.js';
 import { RedisServer } from '../support/redis-server.js';
-import { closeWith, options, temporaryFolder } from './fixtures.js';
+import { closeWith, options, temporaryFolder, until } from './fixtures.js';
 import { TIMES } from './times.js';
 
 export class Replicas {
@@ -29,12 +29,13 @@ export class Replicas {
   }
 
   /** One that gives jobs to trainers and runs none. */
-  async serving(): Promise<RedisQueue> {
+  async serving({ waits = true } = {}): Promise<RedisQueue> {
     const { RedisQueue } = await import('../../src/jobs/redis/queue.js');
     const { dataDir, redis } = this;
     const where = { url: redis.url, prefix: basename(dataDir) };
     const queue = await RedisQueue.open({ ...options(dataDir), ...where, trains: false, ...TIMES });
     closeWith(this.#test, queue);
+    if (waits) await until('Redis is there', () => queue.redis === 'up');
     return queue;
   }
 

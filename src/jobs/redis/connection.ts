@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { ServiceError } from '../../errors.js';
 import type { Logger } from '../logger.js';
 
 /** Milliseconds until a command that is not answered fails, and between two looks whether the server is there. */
-const ANSWER_MS = 2000;
+const ANSWER_MS = 3000;
 const LOOK_MS = 1000;
 const LONGEST_RECONNECT_MS = 1000;
 const RETRY_AFTER_S = 5;
@@ -148,4 +149,13 @@ export function unavailable(): ServiceError {
   return new ServiceError('queue_unavailable', 'expected the Redis server that keeps the jobs, it cannot be reached', {
     retry_after_s: RETRY_AFTER_S,
   });
+}
+
+/** Waits for what may fail or never come, and does not matter then. */
+export async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  const late = sleep(ms, undefined, { signal: over.signal });
+  await Promise.race([work, late]).catch(() => undefined);
+  over.abort();
+  await late.catch(() => undefined);
 }

@@ -2,14 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import type { Logger } from '../logger.js';
 import type { Connection } from './connection.js';
-import { connectionOptions } from './connection.js';
+import { connectionOptions, within } from './connection.js';
 import type { Keys } from './keys.js';
 
 /** Name of the BullMQ queue, below the prefix. */
 export const QUEUE_NAME = 'train';
 /** BullMQ's own stream of events, which nobody reads here. */
 const MOST_EVENTS = 100;
-const ANSWER_MS = 2000;
+const ANSWER_MS = 3000;
+const CLOSE_MS = 1000;
 
 /**
  * Hands jobs to trainers, by BullMQ. An entry there holds nothing but the job's id: what a job is stands in the ledger, so an
@@ -25,13 +26,13 @@ export class Dispatch {
     this.#logger = logger;
     this.#queue = new Queue(QUEUE_NAME, {
       prefix: keys.root,
+      // No limit of time here: it would end what BullMQ asks once, at the beginning, and spoil it for good.
       connection: {
         url: connection.url,
-        ...connectionOptions({ enableOfflineQueue: false, commandTimeout: ANSWER_MS }),
+        ...connectionOptions({ enableOfflineQueue: false, maxRetriesPerRequest: null }),
       },
       streams: { events: { maxLen: MOST_EVENTS } },
       defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
-      skipMetasUpdate: true,
     });
     this.#queue.on('error', (error) => logger.debug({ err: error }, 'the connection of the dispatch'));
   }
@@ -61,8 +62,8 @@ export class Dispatch {
   }
 
   async close(): Promise<void> {
-    await Promise.race([this.#queue.close().catch(() => undefined), sleep(ANSWER_MS, undefined, { ref: false })]);
-    await this.#queue.disconnect().catch(() => undefined);
+    await within(CLOSE_MS, this.#queue.close());
+    await within(CLOSE_MS, this.#queue.disconnect());
   }
 
   async #attempt(failure: string, work: () => Promise<unknown>): Promise<void> {

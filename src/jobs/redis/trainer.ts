@@ -6,7 +6,7 @@ import { Attempt } from '../attempt.js';
 import { isTerminal } from '../event-log.js';
 import type { Job } from '../job.js';
 import { recover } from '../recovery.js';
-import { type Connection, connectionOptions } from './connection.js';
+import { type Connection, connectionOptions, within } from './connection.js';
 import { type Dispatch, QUEUE_NAME } from './dispatch.js';
 import type { Keys } from './keys.js';
 import type { RedisLedger } from './ledger.js';
@@ -14,7 +14,7 @@ import type { RedisQueueOptions } from './options.js';
 import type { Signals } from './signals.js';
 
 const RETRY_MS = 1000;
-const CLOSE_MS = 3000;
+const CLOSE_MS = 2000;
 /** Never: how often a job may die is counted in its record, as in the embedded queue. */
 const MOST_STALLS = 1_000_000;
 /** Beats that may be missing before a trainer counts as dead. */
@@ -68,8 +68,8 @@ export class Trainer {
     this.#closing = true;
     clearInterval(this.#sweeper);
     await this.#attempt?.leave();
-    await Promise.race([this.#worker.close().catch(() => undefined), sleep(CLOSE_MS, undefined, { ref: false })]);
-    await this.#worker.disconnect().catch(() => undefined);
+    await within(CLOSE_MS, this.#worker.close());
+    await within(CLOSE_MS, this.#worker.disconnect());
   }
 
   /** One entry, up to where its job has ended or is another's business. */
