@@ -11,7 +11,7 @@ struct ByteCodes {
   void take(const uint8_t* weights, __m512i (&out)[1]) const { out[0] = _mm512_loadu_si512(weights); }
 };
 
-/** Codes of any width without their offset, one group at a time. */
+/** Codes of 5, 6 and 7 bits (and of any width) without their offset, one group at a time. */
 struct GroupCodes {
   static constexpr bool kNarrow = false;
   Unpacker unpacker;
@@ -59,6 +59,38 @@ struct FieldCodes {
     for (int f = 0; f < Fields; f++) {
       out[f] = _mm512_and_si512(moves(f) ? _mm512_srli_epi16(bytes, 1) : bytes, masks[f]);
     }
+  }
+};
+
+/**
+ * Codes of 3 bits without their offset, two groups at a time: the permutation brings the 6 bytes of two rows together, the
+ * multishift gives each byte two codes that follow each other, each of which is an operand where it stands, as above; and
+ * the order of the inputs is that of 4 bits. Below 64, so the unsigned ones are the inputs, however wide.
+ *
+ *     eight bytes    0 | 0 | row 1, row 0 of the second group, 3 bytes | row 1, row 0 of the first, 3 bytes
+ */
+struct ThreeBitCodes {
+  static constexpr bool kNarrow = false;
+  static constexpr size_t step = 48;
+  __m512i together, shifts, masks[2];
+
+  ThreeBitCodes() {
+    alignas(64) uint8_t from[64], to[64];
+    for (int i = 0; i < 64; i++) {
+      const int pair = i / 8, byte = i % 8, row = byte / 4, codes = byte % 4;
+      from[i] = static_cast<uint8_t>(byte < 6 ? byte / 3 * 24 + 3 * pair + byte % 3 : 0);
+      to[i] = static_cast<uint8_t>(codes / 2 * 24 + row * 12 + codes % 2 * 6);
+    }
+    together = _mm512_load_si512(from);
+    shifts = _mm512_load_si512(to);
+    for (int f = 0; f < 2; f++) masks[f] = _mm512_set1_epi8(static_cast<char>(7 << shift(f)));
+  }
+
+  static constexpr unsigned shift(int field) { return static_cast<unsigned>(3 * field); }
+  void take(const uint8_t* packed, __m512i (&out)[2]) const {
+    const __m512i bytes = _mm512_permutexvar_epi8(together, _mm512_loadu_si512(packed));
+    const __m512i pairs = _mm512_multishift_epi64_epi8(shifts, bytes);
+    for (int f = 0; f < 2; f++) out[f] = _mm512_and_si512(pairs, masks[f]);
   }
 };
 
@@ -175,17 +207,22 @@ struct DensePacked {
     narrow = _mm512_movepi8_mask(any) == 0;
   }
 
-  template <int Fields>
-  void fields() {
+  template <int Fields, typename Codes>
+  void fields(const Codes& codes) {
     arrange<Fields>(p.unpacked, P * pitch);
     inputs.steps = (groups + Fields - 1) / Fields;
-    if (narrow) dense_rows<P, Fields>(p, FieldCodes<Fields, true>(), inputs, offsets);
-    else dense_rows<P, Fields>(p, FieldCodes<Fields, false>(), inputs, offsets);
+    dense_rows<P, Fields>(p, codes, inputs, offsets);
+  }
+  template <int Fields>
+  void fields() {
+    if (narrow) fields<Fields>(FieldCodes<Fields, true>());
+    else fields<Fields>(FieldCodes<Fields, false>());
   }
 
   void run() {
     const bool few = 4 * groups <= kFieldInputs;
     if (p.bits == 2 && few) fields<4>();
+    else if (p.bits == 3 && few) fields<2>(ThreeBitCodes());
     else if (p.bits == 4 && few) fields<2>();
     else dense_rows<P, 1>(p, GroupCodes(p.bits), inputs, offsets);
   }
