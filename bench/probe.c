@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #define REPEATS 15
 #define LOOPS 100000
@@ -65,9 +68,18 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+/* In huge pages where there are such, as the engine's weights of that size are. */
+static void *allocate(size_t bytes) {
+  void *memory = aligned_alloc((size_t)2 << 20, bytes);
+#if defined(__linux__)
+  if (memory) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+  return memory;
+}
+
 /* GB/s of reading `bytes` of memory over and over, on `threads` threads; the median, as memory is shared with neighbours. */
 static double read_rate(size_t bytes, int threads) {
-  uint64_t *memory = aligned_alloc(4096, bytes);
+  uint64_t *memory = allocate(bytes);
   if (!memory) return 0;
   memset(memory, 1, bytes);
   double seconds[REPEATS];
@@ -147,7 +159,7 @@ int main(int argc, char **argv) {
   printf("{\"vnni\":%.2f,\"fma\":%.2f,\"read\":[", vnni, fma);
   const char *separator = "";
   for (int i = 1; i < argc; i++) {
-    const size_t bytes = strtoull(argv[i], NULL, 10) & ~(size_t)4095;
+    const size_t bytes = strtoull(argv[i], NULL, 10) & ~(((size_t)2 << 20) - 1);
     printf("%s{\"bytes\":%zu,\"one\":%.2f,\"two\":%.2f}", separator, bytes, read_rate(bytes, 1), read_rate(bytes, 2));
     separator = ",";
   }
