@@ -196,6 +196,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
       result.Set(name, array);
     }
     result.Set("winogradBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_blocks)));
+    result.Set("winogradRowBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_row_blocks)));
     return result;
   }
 

@@ -12,7 +12,11 @@ Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index) {
   const Linear& l = op.linear;
   if (l.rows == 0) return out;
   if (kernels.winograd && l.winograd != WinogradUse::never) {
-    out.winograd_blocks = static_cast<size_t>(std::count(l.winograd_blocks.begin(), l.winograd_blocks.end(), 1));
+    const auto blocks = [&](WinogradForm form) {
+      return static_cast<size_t>(std::count(l.winograd_blocks.begin(), l.winograd_blocks.end(), form));
+    };
+    out.winograd_blocks = blocks(WinogradForm::square);
+    out.winograd_row_blocks = blocks(WinogradForm::row);
   }
   out.weights.resize(l.rows * l.columns);
   const bool has_scales = !plan.is_float || l.bits <= 8;

@@ -44,20 +44,21 @@ void build(BuildJob& job, Worker& worker) {
   auto plan = std::make_shared<Plan>();
   load_plan(job.words.data(), job.words.size(), sources, *plan);
   const std::vector<QuantizeUnit> units = quantize_units(*plan);
-  std::vector<uint8_t> suits(units.size());
+  std::vector<WinogradForm> forms(units.size());
   Helpers team(worker);
   team.parallel(units.size(), [&](size_t i, Scratch& scratch) {
-    suits[i] = quantize(*plan, *job.kernels, sources, units[i], scratch);
+    forms[i] = quantize(*plan, *job.kernels, sources, units[i], scratch);
   });
   for (size_t i = 0; i < units.size(); i++) {
     Linear& l = plan->ops[units[i].op].linear;
     const bool direct = units[i].first_row >= l.full_blocks * kLanes;
     if (l.winograd == WinogradUse::never || direct) continue;
-    l.winograd_blocks.push_back(suits[i]);
+    l.winograd_blocks.push_back(forms[i]);
   }
   for (Op& op : plan->ops) {
     Linear& l = op.linear;
-    const bool some = std::count(l.winograd_blocks.begin(), l.winograd_blocks.end(), 1) > 0;
+    const bool some = std::any_of(l.winograd_blocks.begin(), l.winograd_blocks.end(),
+                                  [](WinogradForm form) { return form != WinogradForm::none; });
     l.winograd = some ? job.winograd : WinogradUse::never;
   }
   job.plan = std::move(plan);

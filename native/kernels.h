@@ -100,7 +100,7 @@ struct Pooling {
   float low, high;
 };
 
-/** A tile of 2×2 pixels: where its 4×4 inputs begin, its first pixel, and how much of it lies in the image. */
+/** A tile of 2×2 pixels, or 1×2: where its 4×4 or 3×4 inputs begin, its first pixel, and how much of it lies in the image. */
 struct WinogradTile {
   uint32_t patch, pixel;
   uint8_t rows, columns;
@@ -150,7 +150,9 @@ struct WinogradProduct {
   Epilogue epilogue;
 };
 
+/** One form of it: tiles of `rows` pixels by 2, by products at `places` places. */
 struct WinogradKernels {
+  size_t rows, places;
   void (*inputs)(const WinogradInputs&);
   void (*weights)(const WinogradWeights&);
   void (*product)(const WinogradProduct&);
@@ -192,8 +194,8 @@ struct Kernels {
   void (*fold)(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch);
   /** Sixteen rows of n words to [n][16]. */
   void (*turn)(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out);
-  /** Null where 3×3 convolutions only go the direct way. */
-  const WinogradKernels* winograd;
+  /** F(2×2, 3×3) and F(2, 3) along rows; null where 3×3 convolutions only go the direct way. */
+  const WinogradKernels *winograd, *winograd_rows;
 };
 
 /** Null where this build or this processor lacks it. */

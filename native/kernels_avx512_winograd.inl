@@ -229,4 +229,4 @@ void winograd_product(const WinogradProduct& p) {
   else winograd_groups<false>(p);
 }
 
-constexpr WinogradKernels kWinograd = {winograd_inputs, winograd_weights, winograd_product};
+constexpr WinogradKernels kWinograd = {2, 16, winograd_inputs, winograd_weights, winograd_product};

@@ -22,6 +22,7 @@ namespace {
 #include "kernels_avx512_dense.inl"
 #include "kernels_avx512_product.inl"
 #include "kernels_avx512_winograd.inl"
+#include "kernels_avx512_winograd_rows.inl"
 #include "kernels_avx512_float.inl"
 #include "kernels_avx512_depthwise_small.inl"
 #include "kernels_avx512_depthwise.inl"
@@ -45,6 +46,7 @@ constexpr Kernels make() {
   k.fold = fold;
   k.turn = turn;
   k.winograd = &kWinograd;
+  k.winograd_rows = &kWinogradRows;
   return k;
 }
 constexpr Kernels kKernels = make();

@@ -48,6 +48,9 @@ struct LinearSource {
 /** When a 3×3 convolution goes the Winograd way (winograd.h). */
 enum class WinogradUse { never, where_it_pays, always };
 
+/** The form in which it is exact for a block of 16 rows: F(2×2, 3×3), or F(2, 3) along rows. */
+enum class WinogradForm : uint8_t { none, square, row };
+
 /** Weights of a conv, dense or depthwise op, and where they lie in the plan's memory. */
 struct Linear {
   int bits;
@@ -61,8 +64,8 @@ struct Linear {
   bool gathered;
   bool wide;
   WinogradUse winograd;
-  /** Which of the full blocks' codes suit that way. */
-  std::vector<uint8_t> winograd_blocks;
+  /** The full blocks' forms, by their codes. */
+  std::vector<WinogradForm> winograd_blocks;
   size_t tail_rows() const { return rows - full_blocks * kLanes; }
 };
 

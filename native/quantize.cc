@@ -93,8 +93,8 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
   if (!finite) throw LayerError(unit.op, "expected finite weights, got one that is not");
 }
 
-/** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. @returns whether they suit Winograd */
-bool code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const Folded& folded, int8_t* codes) {
+/** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. @returns the form of Winograd they suit */
+WinogradForm code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const Folded& folded, int8_t* codes) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
   const Tensor &in = plan.tensors[op.inputs[0]], &out = plan.tensors[op.output];
@@ -103,7 +103,7 @@ bool code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const 
   const double largest = std::max(in.zero, (1 << in.bits) - 1 - in.zero);
   int32_t* bias = plan.memory.as<int32_t>(l.bias_at) + unit.first_row;
   float* multipliers = plan.memory.as<float>(l.scales_at) + unit.first_row;
-  bool suits = l.winograd != WinogradUse::never;
+  WinogradForm form = l.winograd == WinogradUse::never ? WinogradForm::none : winograd_form(in.bits);
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
     float scale = channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
@@ -119,13 +119,14 @@ bool code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const 
     if (!(std::fabs(rounded) + static_cast<double>(size) * largest <= kSumLimit)) {
       throw LayerError(unit.op, std::to_string(l.columns) + " inputs could overflow the 32-bit accumulator");
     }
-    suits = suits && winograd_holds(size, in.bits) && winograd_fits(row, op.window.channels, l.bits);
+    if (form == WinogradForm::square && !winograd_fits(row, op.window.channels, l.bits)) form = WinogradForm::row;
+    if (form != WinogradForm::none && !winograd_holds(size, in.bits)) form = WinogradForm::none;
     // What the zero point adds to every sum; modulo 2^32, as the sums are.
     const uint32_t zero = static_cast<uint32_t>(static_cast<uint64_t>(sum * in.zero));
     bias[r] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<int32_t>(rounded)) - zero);
     multipliers[r] = static_cast<float>(step / out_scale);
   }
-  return suits;
+  return form;
 }
 
 /** [row][columns] to [columns][rows]. */
@@ -210,18 +211,18 @@ std::vector<QuantizeUnit> quantize_units(const Plan& plan) {
   return units;
 }
 
-bool quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
+WinogradForm quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
               Scratch& scratch) {
   Folded folded;
   fold(plan.ops[unit.op], kernels, sources, unit, scratch, folded);
   if (plan.is_float) {
     store_float(plan, kernels, unit, folded, scratch);
-    return false;
+    return WinogradForm::none;
   }
   int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(unit.rows * plan.ops[unit.op].linear.columns));
-  const bool suits = code_integer(plan, kernels, unit, folded, codes);
+  const WinogradForm form = code_integer(plan, kernels, unit, folded, codes);
   pack_integer(plan, kernels, unit, codes, scratch);
-  return suits;
+  return form;
 }
 
 }  // namespace bitdial

@@ -21,17 +21,17 @@ std::vector<QuantizeUnit> quantize_units(const Plan& plan);
 /**
  * Folds, finds scales, codes and packs some rows, as src/quantize does, bit for bit. Units write to places of their own,
  * so they may run on different threads.
- * @returns whether the rows' codes suit the Winograd way (winograd.h)
+ * @returns the Winograd form that the rows' codes suit (winograd.h)
  * @throws LayerError where a weight is not finite or a sum could leave int32
  */
-bool quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
+WinogradForm quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
               Scratch& scratch);
 
 /** What a plan holds for an op, for tests: codes or values [row][column], bias, multipliers or scales. */
 struct Inspection {
   std::vector<float> weights, bias, scales;
-  /** Blocks of 16 rows that may go the Winograd way. */
-  size_t winograd_blocks = 0;
+  /** Blocks of 16 rows that may go the Winograd way in squares, and along rows. */
+  size_t winograd_blocks = 0, winograd_row_blocks = 0;
 };
 Inspection inspect(const Plan& plan, const Kernels& kernels, size_t op);
 

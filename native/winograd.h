@@ -14,13 +14,19 @@
  *
  * Inputs of a bits lie within ±2·top, top = 2^a - 1 (0…4·top at position 1,1): bytes, after 2·top is added, while
  * a <= 6. Weights of b bits lie within ±9·2^(b-1): signed bytes for b <= 4, above that where a layer's codes happen to.
+ *
+ * And F(2, 3) along rows, tiles of 1×2 outputs from 3×4 inputs by 12 products instead of 18: dBᵀ of each row, gGᵀ, and
+ * twice the sums. Inputs lie within ±top (0…2·top at position 1) while a <= 7, weights within ±3·2^(b-1): b <= 6.
  */
 namespace bitdial {
 
 /** Whether an op's shape and widths suit; its codes may still not. */
 bool winograd_suits(const Plan& plan, const Op& op);
 
-/** Whether every transformed weight of a row [3][3][channels] is a signed byte. */
+/** What inputs of so many bits leave to codes of weights: squares, or rows only. */
+WinogradForm winograd_form(int in_bits);
+
+/** Whether every weight of a row [3][3][channels], transformed for squares, is a signed byte. */
 bool winograd_fits(const int8_t* codes, size_t channels, int bits);
 
 /** Whether 4 times a sum of a row stays in int32; `size` is Σ|code|. */

@@ -47,7 +47,7 @@ for (const name of names) {
     const precision = { weightBits: bits, activationBits: Number(option('activations', bits)) };
     const variants = await Promise.all(engines.map((e) => Promise.all(sources.map((s) => e.build(s, precision)))));
     const taken = variants[1][0].plan.ops.filter(
-      (_, i) => engines[1].inspect(variants[1][0], i).winogradBlocks > 0,
+      (_, i) => engines[1].inspect(variants[1][0], i).winogradBlocks + inspected.winogradRowBlocks > 0,
     ).length;
     for (const batch of list('batch', '1,32')) {
       const input = Float32Array.from({ length: batch * elements }, () => Math.random() * 2 - 1);

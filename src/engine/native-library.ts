@@ -34,8 +34,9 @@ export interface Inspection {
   weights: Float32Array;
   bias: Float32Array;
   scales: Float32Array;
-  /** Blocks of 16 rows for which the Winograd way is exact. */
+  /** Blocks of 16 rows for which the Winograd way is exact in squares, and those for which it is along rows only. */
   winogradBlocks: number;
+  winogradRowBlocks: number;
 }
 
 export interface NativeResult {

@@ -45,7 +45,8 @@ test('the Winograd way equals the reference bit for bit, at every pair of widths
     NativeEngine.create({ threads: 2, winograd: 'always' }),
     NativeEngine.create({ threads: 2 }),
   ]);
-  const taken = new Map<string, number>();
+  const taken = new Set<string>();
+  const alongRows = new Set<string>();
   let cases = 0;
   for (let seed = 1; seed <= 5; seed++) {
     for (const weightBits of WIDTHS) {
@@ -57,18 +58,20 @@ test('the Winograd way equals the reference bit for bit, at every pair of widths
         const { plan, variants } = await compare(engines, net, { weightBits, activationBits }, batch);
         cases += engines.length;
         for (const i of convolutions(plan)) {
-          const { winogradBlocks } = engines[0].inspect(variants[0], i);
+          const { winogradBlocks, winogradRowBlocks } = engines[0].inspect(variants[0], i);
           const key = `${weightBits}x${activationBits}`;
-          if (winogradBlocks > 0) taken.set(key, (taken.get(key) ?? 0) + 1);
+          if (winogradBlocks > 0) taken.add(key);
+          if (winogradRowBlocks > 0) alongRows.add(key);
           const op = plan.ops[i];
           assert.ok('input' in op);
           const { channels, storage } = plan.tensors[op.input];
           const bits = storage.kind === 'codes' ? storage.bits : 32;
           const blocks = Math.floor(plan.tensors[op.output].channels / 16);
-          const fit = bits <= 6 && channels % 4 === 0 && blocks > 0;
-          if (weightBits <= 4)
-            assert.equal(winogradBlocks, fit ? blocks : 0, `${key}, ${bits} bits, ${channels} channels`);
-          else if (!fit || weightBits >= 7) assert.equal(winogradBlocks, 0, key);
+          const fit = bits <= 7 && weightBits <= 6 && channels % 4 === 0;
+          const what = `${key}, ${bits} bits, ${channels} channels`;
+          assert.equal(winogradBlocks + winogradRowBlocks, fit ? blocks : 0, what);
+          if (bits > 6) assert.equal(winogradBlocks, 0, what);
+          else if (weightBits <= 4) assert.equal(winogradRowBlocks, 0, what);
         }
         engines.forEach((engine, i) => {
           engine.release(variants[i]);
@@ -80,29 +83,38 @@ test('the Winograd way equals the reference bit for bit, at every pair of widths
   if (share === 1) {
     assert.ok(cases >= 700, `${cases} cases`);
     // Weights of 2 to 5 bits by activations of 2 to 6.
-    assert.ok(taken.size >= 20, `the Winograd way should have been taken at more widths than ${[...taken.keys()]}`);
+    assert.ok(taken.size >= 20, `the Winograd way should have been taken at more widths than ${[...taken]}`);
+    // Weights of up to 6 bits by activations of 7, and weights of 5 and 6 by fewer.
+    assert.ok(alongRows.size >= 10, `rows should have been taken at more widths than ${[...alongRows]}`);
   }
 });
 
-test('the largest sums of weights: exact up to 4 bits, left to the direct way above', { skip }, async () => {
+test('the largest sums of weights: in squares up to 4 bits, along rows up to 6, the direct way above', {
+  skip,
+}, async () => {
   const engine = await NativeEngine.create({ threads: 1, winograd: 'always' });
   for (const fill of ['same', 'turns'] as Fill[]) {
     for (const weightBits of WIDTHS) {
-      const random = new Random(weightBits);
-      const net = calibrated(random, winogradNet(random, { height: 7, width: 9, channels: [32, 32, 32], fill }));
-      const { plan, variants } = await compare([engine], net, { weightBits, activationBits: 6 }, 2);
-      for (const i of convolutions(plan)) {
-        const { weights, winogradBlocks } = engine.inspect(variants[0], i);
-        const most = 2 ** (weightBits - 1);
-        assert.ok(Math.max(...weights.map(Math.abs)) >= most - 1, `${fill} weights should have the largest codes`);
-        assert.equal(winogradBlocks, weightBits <= 4 ? 2 : 0, `${fill}, ${weightBits} bits`);
+      for (const activationBits of [6, 7] as Width[]) {
+        const random = new Random(weightBits);
+        const net = calibrated(random, winogradNet(random, { height: 7, width: 9, channels: [32, 32, 32], fill }));
+        const { plan, variants } = await compare([engine], net, { weightBits, activationBits }, 2);
+        for (const i of convolutions(plan)) {
+          const { weights, winogradBlocks, winogradRowBlocks } = engine.inspect(variants[0], i);
+          const most = 2 ** (weightBits - 1);
+          assert.ok(Math.max(...weights.map(Math.abs)) >= most - 1, `${fill} weights should have the largest codes`);
+          const squares = weightBits <= 4 && activationBits === 6;
+          const what = `${fill}, ${weightBits}x${activationBits}`;
+          assert.equal(winogradBlocks, squares ? 2 : 0, what);
+          assert.equal(winogradRowBlocks, weightBits <= 6 && !squares ? 2 : 0, what);
+        }
       }
     }
   }
   await engine.close();
 });
 
-test('blocks of 16 rows whose codes are too large go the direct way, the others of the layer do not', {
+test('blocks of 16 rows whose codes are too large for squares go along rows, the others of the layer do not', {
   skip,
 }, async () => {
   const engines = await Promise.all([1, 2].map((threads) => NativeEngine.create({ threads, winograd: 'always' })));
@@ -126,7 +138,8 @@ test('blocks of 16 rows whose codes are too large go the direct way, the others 
     const ruled = { ...net, source: withRule(net.source, precision, 'min-max') };
     const { plan, variants } = await compare(engines, ruled, precision, 3);
     const [i] = convolutions(plan);
-    assert.equal(engines[0].inspect(variants[0], i).winogradBlocks, blocks, `rows ${first} to ${end} are large`);
+    const { winogradBlocks, winogradRowBlocks } = engines[0].inspect(variants[0], i);
+    assert.deepEqual([winogradBlocks, winogradRowBlocks], [blocks, 5 - blocks], `rows ${first} to ${end} are large`);
   }
   await Promise.all(engines.map((e) => e.close()));
 });
@@ -138,8 +151,12 @@ test('an image of more tiles than are transformed at a time goes by parts', { sk
     random,
     winogradNet(random, { height: 71, width: 53, channels: [36, 36, 36], fill: 'random' }),
   );
-  const { plan, variants } = await compare(engines, net, { weightBits: 4, activationBits: 4 }, 2);
-  for (const i of convolutions(plan)) assert.equal(engines[0].inspect(variants[0], i).winogradBlocks, 2);
+  const squares = await compare(engines, net, { weightBits: 4, activationBits: 4 }, 2);
+  const rows = await compare(engines, net, { weightBits: 6, activationBits: 7 }, 2);
+  for (const i of convolutions(squares.plan)) {
+    assert.equal(engines[0].inspect(squares.variants[0], i).winogradBlocks, 2);
+    assert.equal(engines[0].inspect(rows.variants[0], i).winogradRowBlocks, 2);
+  }
   await Promise.all(engines.map((e) => e.close()));
 });
 
