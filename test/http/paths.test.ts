@@ -51,15 +51,18 @@ async function send(app: App, method: string, path: string, body: object | undef
   return { status: response.statusCode ?? 0, body: await text(response) };
 }
 
+const tensor = { name: 'input', shape: [1, 4, 4, 1], datatype: 'FP32', data: flat };
+
 /** What makes each operation succeed, where it takes a name. */
 const BODIES: Record<string, object> = {
   setCurrent: { version: 1 },
   setLabel: { label: 'canary', version: 1 },
   predict: { instances: [flat] },
+  infer: { inputs: [tensor] },
   tfPredict: { instances: [flat] },
   tfClassify: { examples: [{ input: flat }] },
 };
-const bodyOf = (id: string) => BODIES[id] ?? BODIES[id.replace(/(Version|Label)$/, '')];
+const bodyOf = (id: string) => BODIES[id] ?? BODIES[id.replace(/(Model|Version|Label)$/, '')];
 
 test('no name leads out of the folders of models, on any route', async (t) => {
   const { app, root, listing } = await appWithDecoy(t);
