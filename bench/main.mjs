@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Runs the benchmarks, prints the tables and writes results.json. `npm run bench -- [--quick] [--out=file] [part …]`, parts:
- * nets layers memory training serving http; without a name all of them.
+ * nets layers memory training serving http batching overload; without a name all of them.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ const root = join(here, '..');
 const args = process.argv.slice(2);
 const quick = args.includes('--quick');
 const out = args.find((a) => a.startsWith('--out='))?.slice('--out='.length) ?? join(here, 'results.json');
-const PARTS = ['nets', 'layers', 'memory', 'training', 'serving', 'http'];
+const PARTS = ['nets', 'layers', 'memory', 'training', 'serving', 'http', 'batching', 'overload'];
 const named = args.filter((a) => !a.startsWith('--'));
 const unknown = named.find((part) => !PARTS.includes(part));
 if (unknown) throw new Error(`bench: expected parts among ${PARTS.join(', ')}, got ${unknown}`);
@@ -80,6 +80,15 @@ try {
   if (wanted('http')) {
     say('main-thread time of requests');
     results.http = await (await import('./http.mjs')).measureHttp(quick ? { rounds: 5, each: 100 } : {});
+  }
+  if (wanted('batching')) {
+    const { line: told, measureBatching } = await import('./batching.mjs');
+    results.batching = await measureBatching({ rounds: quick ? 5 : 12, log: (row) => say(told(row)) });
+  }
+  if (wanted('overload')) {
+    const { line: told, measureOverload } = await import('./overload.mjs');
+    const seconds = quick ? { seconds: 4, powerSeconds: 6 } : {};
+    results.overload = await measureOverload({ ...seconds, log: (row) => say(told(row)) });
   }
 } finally {
   probe.close();

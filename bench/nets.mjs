@@ -189,6 +189,13 @@ export function tiny() {
   return b.finish('tiny', b.dense(b.flatten('input'), 10));
 }
 
+/** 784 – 4096 – 4096 – 10: 20 M weights, each used once for an image. */
+export function mlp() {
+  const b = new Builder([28, 28, 1], 784);
+  const hidden = b.dense(b.dense(b.flatten('input'), 4096, 'relu'), 4096, 'relu');
+  return b.finish('mlp', b.dense(hidden, 10));
+}
+
 /** `depth` equal 3×3 layers: the time of a layer is what four more of them add. */
 export function stack(size, channels, depth) {
   const b = new Builder([size, size, channels], channels);

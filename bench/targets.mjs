@@ -94,6 +94,14 @@ export function targets(results) {
     worst('main-thread ms of a JSON predict of 3072 numbers over a GET', 0.4, [['', http.over.json]], true);
     worst('growth of resident memory over 10 000 requests', 0.05, [['', http.memory.growth]], true);
   }
+  const helped = (results.batching ?? []).filter((r) => r.model === 'mlp');
+  const among = (count, pick) =>
+    helped.filter((r) => r.clients === count).map((r) => [`mlp, ${r.clients} × ${r.way}`, pick(r)]);
+  const throughput = among(32, (r) => r.throughput);
+  worst('throughput with batching over without, 32 clients', 1.3, throughput);
+  const latency = among(1, (r) => r.latency);
+  // Both take the same way; what is left is how well two medians can be told apart.
+  worst('p50 without batching over with, 1 client', 0.95, latency);
   return list;
 }
 

@@ -35,6 +35,9 @@ export interface BatchedRequest extends Instances {
   patience?: Patience | null;
 }
 
+/** Where nothing is gathered, the engine has this many times the runs that it works on: the next is there at once. */
+export const RUNS_AHEAD = 8;
+
 interface Waiting extends Instances {
   company: number;
   since: number;
@@ -70,7 +73,8 @@ export class Batcher {
   constructor(options: BatcherOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
-    this.#capacity = options.engine.capacity ?? { runs: 1, spreads: false };
+    const { runs, spreads } = options.engine.capacity ?? { runs: 1, spreads: false };
+    this.#capacity = { runs: options.maxBatch === 1 ? runs * RUNS_AHEAD : runs, spreads };
   }
 
   /** Instances that wait. */

@@ -48,7 +48,7 @@ export class Gate {
       patience = Patience.of(request);
       const place = this.#options.admission.enter();
       const done = inPlace(place, work(place, patience));
-      return await (patience ? patience.guard(done) : done);
+      return await (patience ? patience.guardDeadline(done) : done);
     } catch (error) {
       throw this.#noted(error);
     } finally {

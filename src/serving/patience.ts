@@ -11,14 +11,16 @@ export interface PatienceOptions {
   signal?: AbortSignal;
 }
 
-/** Ends when the deadline of a request has passed, or its client has gone away; whoever works for it hears of that. */
+/**
+ * Ends when the deadline of a request has passed, or its client has gone away; whoever works for it hears of that. Most
+ * requests are answered before anybody has to wait, so the signal is looked at and not listened to until somebody does.
+ */
 export class Patience {
-  /** Why it ended; null as long as it lasts. */
-  ended: ServiceError | null = null;
-  readonly #listeners = new Set<(reason: ServiceError) => void>();
-  readonly #timer: NodeJS.Timeout | undefined;
+  #ended: ServiceError | null = null;
+  readonly #deadlineMs: number | undefined;
   readonly #signal: AbortSignal | undefined;
-  readonly #onAbort = () => this.#end(new ServiceError('client_closed_request', 'the client went away'));
+  #listeners: Set<(reason: ServiceError) => void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   /** Null where neither is given: there is nothing to wait for. @throws ServiceError invalid_field */
   static of({ deadlineMs, signal }: PatienceOptions): Patience | null {
@@ -27,36 +29,60 @@ export class Patience {
   }
 
   private constructor(deadlineMs: number | undefined, signal: AbortSignal | undefined) {
-    if (deadlineMs !== undefined) {
-      if (typeof deadlineMs !== 'number' || !(deadlineMs > 0)) throw wrongDeadline(deadlineMs);
-      const detail = `the answer was not there within the ${deadlineMs} ms that the request gave`;
-      const late = () => this.#end(new ServiceError('deadline_exceeded', detail, { timeout_ms: deadlineMs }));
-      this.#timer = setTimeout(late, Math.min(deadlineMs, LONGEST_MS));
-    }
-    if (signal) {
-      this.#signal = signal;
-      if (signal.aborted) this.#onAbort();
-      else signal.addEventListener('abort', this.#onAbort);
-    }
+    this.#deadlineMs = deadlineMs;
+    this.#signal = signal;
+    if (deadlineMs === undefined) return;
+    if (typeof deadlineMs !== 'number' || !(deadlineMs > 0)) throw wrongDeadline(deadlineMs);
+    this.#timer = setTimeout(this.#onLate, Math.min(deadlineMs, LONGEST_MS));
+  }
+
+  /** Why it ended; null as long as it lasts. */
+  get ended(): ServiceError | null {
+    if (this.#signal?.aborted) this.#onAbort();
+    return this.#ended;
   }
 
   /** @throws ServiceError deadline_exceeded, client_closed_request */
   check(): void {
-    if (this.ended) throw this.ended;
+    const { ended } = this;
+    if (ended) throw ended;
   }
 
   /** Calls once, unless the returned function was called before. */
   onEnd(listener: (reason: ServiceError) => void): () => void {
-    if (this.ended) listener(this.ended);
-    else this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    const { ended } = this;
+    if (ended) {
+      listener(ended);
+      return () => {};
+    }
+    if (!this.#listeners) {
+      this.#listeners = new Set();
+      this.#signal?.addEventListener('abort', this.#onAbort);
+    }
+    const listeners = this.#listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  /**
+   * What the work comes to, or the end of patience if that is sooner; the work is not stopped by it. A client that has gone
+   * hears nothing, so for want of a deadline it is the work itself that ends when it sees that.
+   */
+  guardDeadline<T>(work: Promise<T>): Promise<T> {
+    return this.#deadlineMs === undefined ? work : this.guard(work);
   }
 
   /** What the work comes to, or the end of patience if that is sooner; the work is not stopped by it. */
   guard<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const remove = this.onEnd(reject);
-      work.then(resolve, reject).finally(remove);
+      const done = (error: unknown) => {
+        remove();
+        reject(error);
+      };
+      work.then((value) => {
+        remove();
+        resolve(value);
+      }, done);
     });
   }
 
@@ -72,15 +98,24 @@ export class Patience {
 
   /** Nothing is waited for any longer. */
   close(): void {
-    clearTimeout(this.#timer);
+    if (this.#timer) clearTimeout(this.#timer);
+    if (!this.#listeners) return;
     this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#listeners.clear();
   }
 
+  readonly #onAbort = () => {
+    if (!this.#ended) this.#end(new ServiceError('client_closed_request', 'the client went away'));
+  };
+
+  readonly #onLate = () => {
+    const detail = `the answer was not there within the ${this.#deadlineMs} ms that the request gave`;
+    if (!this.#ended) this.#end(new ServiceError('deadline_exceeded', detail, { timeout_ms: this.#deadlineMs }));
+  };
+
   #end(reason: ServiceError): void {
-    if (this.ended) return;
-    this.ended = reason;
-    const listeners = [...this.#listeners];
+    this.#ended = reason;
+    const listeners = [...(this.#listeners ?? [])];
     this.close();
     for (const listener of listeners) listener(reason);
   }

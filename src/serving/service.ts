@@ -204,8 +204,9 @@ class Service implements PredictionService {
 
     let lease: Lease | undefined;
     try {
+      const awaited = patience && !this.#cache.has(version, precision);
       const acquiring = this.#acquire(version, precision);
-      lease = await (patience ? patience.claim(acquiring) : acquiring);
+      lease = await (awaited ? patience.claim(acquiring) : acquiring);
       const { variant } = lease;
       this.#versions.set(variant, version);
       const key = variantKey(version, precision);

@@ -125,6 +125,11 @@ export class VariantCache {
     }
   }
 
+  /** Whether the variant is resident, so that an acquire does not wait. */
+  has(id: VersionId, precision: Precision): boolean {
+    return this.#entries.get(variantKey(id, precision))?.variant != null;
+  }
+
   /** Resident variants, least recently used first. */
   list(model?: string): CachedVariant[] {
     const list: CachedVariant[] = [];

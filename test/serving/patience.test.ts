@@ -32,14 +32,17 @@ test('the signal ends it, also where it was aborted before', () => {
   assert.equal(from({ signal: controller.signal }).ended?.code, 'client_closed_request');
 });
 
-test('closed, it never ends and keeps nothing of the signal', (t) => {
+test('closed, it tells nobody and listens to nothing', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const controller = new AbortController();
   const patience = from({ deadlineMs: 10, signal: controller.signal });
+  const told: string[] = [];
+  patience.onEnd(({ code }) => told.push(code));
   patience.close();
   t.mock.timers.tick(1000);
-  controller.abort();
   assert.equal(patience.ended, null);
+  controller.abort();
+  assert.deepEqual(told, []);
 });
 
 test('work is waited for as long as patience lasts', async () => {
