@@ -201,6 +201,30 @@ test('of two uploads of one name the second is refused, and so is its removal', 
   await app.remove('x').expect(204);
 });
 
+test('two replicas over one folder do not change a data set at the same time', async (t) => {
+  const held = new Set<string>();
+  const lock = async (name: string) => {
+    if (held.has(name)) return null;
+    held.add(name);
+    return async () => void held.delete(name);
+  };
+  const app = await datasetApp(t, { lock });
+  held.add('pets');
+  const problem = assertProblem(await app.upload('name=pets', pets), 'dataset_in_use');
+  assert.match(problem.detail as string, /no other upload/);
+  assert.deepEqual(app.folders(), []);
+  await app.upload('name=others', digits).expect(201);
+  held.delete('pets');
+  await app.upload('name=pets', pets).expect(201);
+  assert.deepEqual([...held], [], 'it is let go');
+  held.add('pets');
+  assertProblem(await app.remove('pets'), 'dataset_in_use');
+  assertProblem(await app.upload('name=pets&replace=true', digits), 'dataset_in_use');
+  held.delete('pets');
+  await app.remove('pets').expect(204);
+  assert.deepEqual([...held], []);
+});
+
 test('a folder that cannot be read is listed with what is wrong', async (t) => {
   const app = await datasetApp(t);
   const root = join(app.dataDir, 'datasets');

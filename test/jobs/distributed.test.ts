@@ -6,7 +6,17 @@ import type { JobEvent, JobQueue } from '../../src/jobs/job.js';
 import { ModelStore } from '../../src/model/store.js';
 import { RedisServer, withoutRedis } from '../support/redis-server.js';
 import { FakeStore } from './fake-store.js';
-import { ended, eventsOf, request, runs, until } from './fixtures.js';
+import {
+  closeWith,
+  ended,
+  eventsOf,
+  keepingLogger,
+  options,
+  request,
+  runs,
+  temporaryFolder,
+  until,
+} from './fixtures.js';
 import { sharedRedis } from './implementations.js';
 import { Replicas } from './replicas.js';
 
@@ -94,6 +104,21 @@ describe('several processes over one Redis', { skip, concurrency: 3 }, () => {
     const lists = await Promise.all(queues.map(async (queue) => (await queue.list()).map(({ id }) => id)));
     assert.deepEqual(lists[0].slice(0, 6), [...order].reverse());
     assert.deepEqual(lists, [lists[0], lists[0], lists[0]]);
+  });
+
+  it('share locks, which one holds at a time and another one may not let go', async (t) => {
+    const replicas = await Replicas.over(t, await sharedRedis());
+    const [one, other] = await Promise.all([replicas.serving(), replicas.serving()]);
+    const tries = await Promise.all([one, other, one, other].map((queue) => queue.locks.take('dataset:pets')));
+    const [held, ...none] = tries.sort((a, b) => Number(a === null) - Number(b === null));
+    assert.deepEqual(none, [null, null, null]);
+    assert.notEqual(await other.locks.take('dataset:others'), null);
+    await held?.();
+    const next = await other.locks.take('dataset:pets');
+    await held?.();
+    assert.equal(await one.locks.take('dataset:pets'), null);
+    await next?.();
+    assert.notEqual(await one.locks.take('dataset:pets'), null);
   });
 
   it('hand the job of a trainer that closes to another one at once, without a death', async (t) => {
@@ -192,6 +217,24 @@ describe('a Redis that goes away', { skip, concurrency: 2 }, () => {
     await up(queue);
     for (const id of ids) assert.equal((await ended(queue, id)).state, 'succeeded');
     assert.equal((await queue.submit(request(), 'key-0')).created, false);
+  });
+
+  it('or takes no wrong password is said in the log, without the password', async (t) => {
+    const redis = await RedisServer.start({ password: 'rosebud' });
+    t.after(() => redis.stop());
+    const { RedisQueue } = await import('../../src/jobs/redis/queue.js');
+    const open = async (url: string) => {
+      const logger = keepingLogger();
+      const queue = await RedisQueue.open({ ...options(temporaryFolder(t), { logger }), url, trains: false });
+      closeWith(t, queue);
+      return { queue, logger };
+    };
+    const right = await open(redis.url);
+    assert.deepEqual(await right.queue.list(), []);
+    const wrong = await open(redis.url.replace('rosebud', 'sesame'));
+    await assert.rejects(wrong.queue.list(), { code: 'queue_unavailable' });
+    assert.ok(wrong.logger.lines.some((l) => l.level === 'error' && /WRONGPASS/.test(String(l.fields.reason))));
+    for (const { lines } of [right.logger, wrong.logger]) assert.doesNotMatch(JSON.stringify(lines), /rosebud|sesame/);
   });
 
   it('is found out where it only hangs, and when a process starts without it', async (t) => {

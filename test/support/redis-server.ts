@@ -16,28 +16,39 @@ export const withoutRedis: string | false =
 export class RedisServer {
   readonly port: number;
   readonly #folder: string;
+  readonly #password: string;
   #child: ChildProcess | null = null;
 
-  private constructor(port: number, folder: string) {
+  private constructor(port: number, folder: string, password: string) {
     this.port = port;
     this.#folder = folder;
+    this.#password = password;
   }
 
-  static async start(): Promise<RedisServer> {
+  static async start({ password = '' } = {}): Promise<RedisServer> {
     if (!found) throw new Error('redis-server: not found, and the tests of the distributed queue need it');
-    const server = new RedisServer(await freePort(), mkdtempSync(join(tmpdir(), 'bitdial-redis-')));
+    const server = new RedisServer(await freePort(), mkdtempSync(join(tmpdir(), 'bitdial-redis-')), password);
     await server.run();
     return server;
   }
 
   get url(): string {
-    return `redis://127.0.0.1:${this.port}/0`;
+    const login = this.#password === '' ? '' : `:${this.#password}@`;
+    return `redis://${login}127.0.0.1:${this.port}/0`;
   }
 
   /** Also after {@link kill}: with what the append-only file holds. */
   async run(): Promise<void> {
     const { port } = this;
-    const options = { port, bind: '127.0.0.1', dir: this.#folder, save: '', appendonly: 'yes', loglevel: 'warning' };
+    const options = {
+      port,
+      bind: '127.0.0.1',
+      dir: this.#folder,
+      save: '',
+      appendonly: 'yes',
+      requirepass: this.#password,
+      loglevel: 'warning',
+    };
     const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const child = spawn('redis-server', args, { stdio: ['ignore', 'ignore', 'inherit'] });
     this.#child = child;
@@ -84,7 +95,7 @@ function answers(port: number): Promise<boolean> {
       socket.destroy();
       resolve(answer);
     };
-    socket.on('data', (data) => settle(data.toString().startsWith('+PONG')));
+    socket.on('data', (data) => settle(data.toString().startsWith('+PONG') || data.toString().startsWith('-NOAUTH')));
     socket.on('error', () => settle(false));
   });
 }

@@ -30,6 +30,8 @@ export class Connection {
   readonly #timer: NodeJS.Timeout;
   #upSince: number | null = null;
   #everUp = false;
+  /** Never the error itself: its command may be the one that holds the password. */
+  #why: string | undefined;
   #looking = false;
 
   constructor(url: string, logger: Logger) {
@@ -38,7 +40,7 @@ export class Connection {
     const fast = { maxRetriesPerRequest: 0, enableOfflineQueue: false, commandTimeout: ANSWER_MS };
     this.#client = new Redis(url, connectionOptions(fast));
     this.#client.on('error', (error) => this.#down(error));
-    this.#client.on('close', () => this.#down(new Error('the connection is closed')));
+    this.#client.on('close', () => this.up && this.#down(new Error('the connection is closed')));
     this.#client.on('ready', () => void this.#look());
     this.#timer = setInterval(() => void this.#look(), LOOK_MS).unref();
   }
@@ -55,7 +57,8 @@ export class Connection {
       const timer = setTimeout(done, ANSWER_MS);
       this.#listeners.add(done);
     });
-    if (!this.up) this.#logger.error({ redis: this.where }, 'Redis cannot be reached; jobs wait until it can');
+    if (this.up) return;
+    this.#logger.error({ redis: this.where, reason: this.#why }, 'Redis cannot be reached; jobs wait until it can');
   }
 
   get up(): boolean {
@@ -88,7 +91,7 @@ export class Connection {
       const { name, message } = error as Error;
       if (name === 'ReplyError') {
         if (!UNABLE.test(message)) throw error;
-        this.#logger.error({ redis: this.where, err: error }, 'Redis refuses a command');
+        this.#logger.error({ redis: this.where, reason: message }, 'Redis refuses a command');
       } else this.#down(error as Error);
       throw unavailable();
     }
@@ -102,9 +105,10 @@ export class Connection {
   }
 
   #down(error: Error): void {
+    this.#why = error.message;
     if (!this.up) return;
     this.#upSince = null;
-    this.#logger.error({ redis: this.where, err: error }, 'Redis is gone; jobs wait until it is back');
+    this.#logger.error({ redis: this.where, reason: error.message }, 'Redis is gone; jobs wait until it is back');
   }
 
   async #look(): Promise<void> {

@@ -34,7 +34,7 @@ export class Dispatch {
       streams: { events: { maxLen: MOST_EVENTS } },
       defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
     });
-    this.#queue.on('error', (error) => logger.debug({ err: error }, 'the connection of the dispatch'));
+    this.#queue.on('error', (error) => logger.debug({ reason: error.message }, 'the connection of the dispatch'));
   }
 
   /** Where it fails, a trainer's next sweep makes up for it. */
@@ -74,7 +74,7 @@ export class Dispatch {
       );
       await Promise.race([work(), late]);
     } catch (error) {
-      this.#logger.warn({ err: error }, failure);
+      this.#logger.warn({ reason: (error as Error).message }, failure);
     }
   }
 }

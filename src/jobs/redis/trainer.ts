@@ -58,7 +58,7 @@ export class Trainer {
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },
     });
-    this.#worker.on('error', (error) => logger.debug({ err: error }, 'the worker of the job queue'));
+    this.#worker.on('error', (error) => logger.debug({ reason: error.message }, 'the worker of the job queue'));
     parts.connection.onUp(() => void this.#sweep());
     this.#sweeper = setInterval(() => void this.#sweep(), lockMs).unref();
   }
