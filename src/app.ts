@@ -13,6 +13,7 @@ import { openapi } from './http/plugins/openapi.js';
 import { problems } from './http/plugins/problem.js';
 import { rateLimit } from './http/plugins/rate-limit.js';
 import { drainConnections, Readiness } from './http/plugins/readiness.js';
+import { requestTracing } from './http/plugins/tracing.js';
 import { queryBeforeBody, validatorCompiler } from './http/plugins/validation.js';
 import { adminModelRoutes } from './http/routes/admin-models.js';
 import { datasetRoutes } from './http/routes/datasets.js';
@@ -38,7 +39,8 @@ export async function buildApp(parts: Parts): Promise<App> {
   const guard = new AdminGuard(adminTokens, config.authFailureLimit);
   const readiness = parts.readiness ?? new Readiness();
   const metrics = parts.metrics ?? new Metrics();
-  const app = createServer(config, parts.logger ?? createLogger(config.logLevel), metrics);
+  const tracer = parts.tracer ?? null;
+  const app = createServer(config, parts.logger ?? createLogger(config.logLevel), metrics, tracer);
   metrics.watch({ service, queue, readiness, variantCacheBytes: config.variantCacheBytes });
 
   app.setValidatorCompiler(validatorCompiler);
@@ -46,6 +48,7 @@ export async function buildApp(parts: Parts): Promise<App> {
   app.addSchema(Problem);
 
   requestLog(app);
+  requestTracing(app, tracer);
   requestMetrics(app, metrics);
   securityHeaders(app);
   drainConnections(app, readiness);

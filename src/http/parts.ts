@@ -7,6 +7,7 @@ import type { JobQueue } from '../jobs/job.js';
 import type { Known } from '../jobs/validation.js';
 import type { ModelEntry, Version } from '../model/store.js';
 import type { PredictionService } from '../serving/request.js';
+import type { Tracer } from '../telemetry/tracer.js';
 import type { DatasetEntry, DatasetSummary } from '../training/datasets/store.js';
 import type { Statistics } from './oip/statistics.js';
 import type { Metrics } from './plugins/metrics.js';
@@ -54,6 +55,8 @@ export interface Parts {
   /** The counts by version, where the service was given their observer, too; default: new ones. */
   statistics?: Statistics;
   readiness?: Readiness;
+  /** Default: nothing is traced. */
+  tracer?: Tracer | null;
   logger?: Logger;
   /** Of this project, for the OpenAPI document. */
   version?: string;

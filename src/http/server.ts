@@ -1,10 +1,12 @@
 import { fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
+import type { Tracer } from '../telemetry/tracer.js';
 import { SECURITY_HEADERS } from './plugins/headers.js';
 import { logRequest, requestId } from './plugins/logging.js';
 import type { Metrics } from './plugins/metrics.js';
 import { answerClientError, MAX_PARAM_LENGTH, sendProblem } from './plugins/problem.js';
+import { beginTrace } from './plugins/tracing.js';
 import type { App } from './types.js';
 
 /** Milliseconds. Load balancers keep idle connections for 60 s: ours stay longer, so that it is they who close. */
@@ -15,6 +17,7 @@ export function createServer(
   { maxBodyBytes, trustProxy }: Pick<Config, 'maxBodyBytes' | 'trustProxy'>,
   logger: Logger,
   metrics: Metrics,
+  tracer: Tracer | null = null,
 ): App {
   return fastify({
     loggerInstance: logger,
@@ -33,6 +36,7 @@ export function createServer(
     frameworkErrors(error, request, reply) {
       // no hook runs for these
       request.facts = {};
+      beginTrace(tracer, request, reply);
       reply.raw.once('finish', () => {
         logRequest(request, reply);
         metrics.countRequest(request, reply);

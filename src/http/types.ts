@@ -6,6 +6,7 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from 'fastify';
+import type { Span } from '../telemetry/tracer.js';
 
 /** The Fastify instance that every plugin and route of this project takes: request types follow from the schemas. */
 export type App = FastifyInstance<
@@ -25,11 +26,17 @@ export interface RequestFacts {
   bits?: number;
   activationBits?: number;
   energyUj?: number;
+  /** Of the trace that the request belongs to, where it does: its id, and the `traceparent` of what the request causes. */
+  trace?: { id: string; parent: string };
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
     facts: RequestFacts;
+    /** Where the request is traced. */
+    span?: Span;
+    /** When the span began, of `performance.now()`. */
+    spanStart: number;
   }
   interface FastifyContextConfig {
     /** Content types of the body that the route takes, as a 415 lists them. */

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TrainingOptions } from '../training/trainer.js';
 import type { Job, JobProgress } from './job.js';
 import type { JobRecord } from './journal.js';
-import type { Logger } from './logger.js';
+import { type Logger, marked } from './logger.js';
+import type { AttemptObserver, JobObserver } from './observer.js';
 import { findPublication, type PublicationStore } from './publication.js';
 import { Throttle } from './throttle.js';
 import { advanced, cancelled, failed, interrupted, requeued, started, succeeded } from './transitions.js';
@@ -30,6 +31,7 @@ export interface AttemptOptions {
   progressIntervalMs: number;
   heapLimitMb: number;
   training: TrainingOptions;
+  observer: JobObserver;
 }
 
 /** Milliseconds until a change that could not be put on disk is tried again. */
@@ -42,12 +44,14 @@ export class Attempt {
   readonly done: Promise<void>;
   readonly #ledger: AttemptLedger;
   readonly #options: AttemptOptions;
+  readonly #logger: Logger;
   /** As it is known here; `attempts` says which one this is. */
   #job: Job;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   /** What is known of it only in memory. */
   #live: Partial<Pick<Job, 'progress' | 'backend'>> = {};
   #worker: WorkerRun | null = null;
+  #observed: AttemptObserver | null = null;
   #left = false;
 
   constructor(job: Job, ledger: AttemptLedger, options: AttemptOptions) {
@@ -55,6 +59,7 @@ export class Attempt {
     this.#job = job;
     this.#ledger = ledger;
     this.#options = options;
+    this.#logger = marked(options.logger, { job: job.id, ...originOf(job) });
     this.done = this.#execute();
   }
 
@@ -73,7 +78,7 @@ export class Attempt {
   /** Stops the worker of a job that is another process's by now. */
   lose(): void {
     if (this.#left) return;
-    this.#options.logger.warn({ job: this.id }, 'another process has taken the job up; this one leaves it');
+    this.#logger.warn({}, 'another process has taken the job up; this one leaves it');
     this.#left = true;
     this.#tell(STOP.close, this.#options.closeGraceMs);
   }
@@ -99,30 +104,33 @@ export class Attempt {
   }
 
   async #execute(): Promise<void> {
-    const { logger } = this.#options;
+    let left: Job | null = null;
     try {
       const { job } = await this.#ledger.update(this.id, (r) => (r.job.state === 'queued' ? started(r) : null));
       if (job.state !== 'running') return;
       this.#job = job;
-      logger.info({ job: job.id, model: job.request.model, attempt: job.attempts }, 'a training job begins');
+      this.#logger.info({ model: job.request.model, attempt: job.attempts }, 'a training job begins');
+      this.#observed = this.#options.observer.onAttempt(job);
       const outcome = await this.#work(job);
-      await this.#settle(outcome);
+      left = await this.#settle(outcome);
     } catch (error) {
       // The disk, most likely: full, or away. On it the job is as it was, and its turn comes again.
-      logger.error({ err: error, job: this.id }, 'a job cannot be run');
+      this.#logger.error({ err: error }, 'a job cannot be run');
       if (!this.#left) await sleep(RETRY_MS);
+    } finally {
+      this.#observed?.onEnd(left);
     }
   }
 
   async #work(job: Job): Promise<Outcome> {
     if (Atomics.load(this.#stop, 0) !== STOP.no) return { kind: 'stopped' };
-    const { modelsDir, dataDir, workerUrl, progressIntervalMs, heapLimitMb, training, logger } = this.#options;
+    const { modelsDir, dataDir, workerUrl, progressIntervalMs, heapLimitMb, training } = this.#options;
     const throttle = new Throttle(progressIntervalMs);
     const { id, request, attempts: attempt } = job;
     const checkpoint = this.#ledger.checkpointPath(id);
     const input = { id, request, attempt, modelsDir, dataDir, training, checkpoint, stop: this.#stop };
     this.#worker = startWorker(workerUrl, input, {
-      logger,
+      logger: this.#logger,
       heapLimitMb,
       onMessage: (message) => {
         this.#hear(message);
@@ -135,11 +143,12 @@ export class Attempt {
   }
 
   #hear(message: WorkerNews): void {
-    const { logger } = this.#options;
-    if (message.type === 'notice') logger[message.level]({ job: this.id }, message.text);
+    if (message.type === 'notice') this.#logger[message.level]({}, message.text);
     else if (message.type === 'backend') this.#live = { ...this.#live, backend: message.name };
-    else if (message.type === 'progress') this.#live = { ...this.#live, progress: message.progress };
-    else void this.#advance(message.progress);
+    else if (message.type === 'progress') {
+      this.#live = { ...this.#live, progress: message.progress };
+      this.#observed?.onProgress(message.progress);
+    } else void this.#advance(message.progress);
   }
 
   /** What cannot be recorded costs a client no more than a look at how far the job is, after a restart. */
@@ -148,13 +157,14 @@ export class Attempt {
       const { job } = await this.#ledger.update(this.id, (r) => (this.#holds(r) ? advanced(r, checkpoint) : null));
       if (job.state === 'running' && job.attempts === this.#job.attempts) this.#job = job;
     } catch (error) {
-      this.#options.logger.warn({ err: error, job: this.id }, 'how far the checkpoint of a job is cannot be recorded');
+      this.#logger.warn({ err: error }, 'how far the checkpoint of a job is cannot be recorded');
     }
   }
 
   /** Puts the job's next state on disk, however long that takes; a close ends the wait. */
-  async #settle(outcome: Outcome): Promise<void> {
-    const { logger, store } = this.#options;
+  async #settle(outcome: Outcome): Promise<Job | null> {
+    const { store } = this.#options;
+    const logger = this.#logger;
     for (;;) {
       try {
         const job = this.#job;
@@ -169,11 +179,11 @@ export class Attempt {
           const live = { ...r, job: { ...r.job, ...this.#live } };
           return result === null ? this.#unfinished(live, outcome) : succeeded(live, result);
         });
-        logger.info({ job: now.id, state: now.state, error: now.error, result: now.result }, 'a training job ended');
-        return;
+        logger.info({ state: now.state, error: now.error, result: now.result }, 'a training job ended');
+        return now;
       } catch (error) {
-        logger.error({ err: error, job: this.id }, 'the end of a job cannot be recorded');
-        if (this.#left) return;
+        logger.error({ err: error }, 'the end of a job cannot be recorded');
+        if (this.#left) return null;
         await sleep(RETRY_MS);
       }
     }
@@ -191,4 +201,9 @@ export class Attempt {
     if (outcome.kind === 'died') return interrupted(record, outcome.reason, this.#options.maxDeaths);
     return failed(record, { code: 'training_failed', message: 'the worker stopped without having been told to' });
   }
+}
+
+/** What ties its log lines to those of the request that asked for it. */
+function originOf({ origin }: Job): Record<string, unknown> {
+  return origin ? { request_id: origin.request_id, trace_id: origin.traceparent?.split('-')[1] } : {};
 }

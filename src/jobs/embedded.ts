@@ -5,7 +5,7 @@ import { Attempt } from './attempt.js';
 import { isTerminal } from './event-log.js';
 import { FolderLock } from './folder-lock.js';
 import { JobIds } from './identifier.js';
-import type { Job, JobEvent, JobQueue, JobState } from './job.js';
+import type { Job, JobEvent, JobOrigin, JobQueue, JobState } from './job.js';
 import { Journal } from './journal.js';
 import { Ledger } from './ledger.js';
 import { DEFAULTS, type QueueOptions } from './options.js';
@@ -58,7 +58,11 @@ export class EmbeddedQueue implements JobQueue {
     }
   }
 
-  async submit(request: TrainRequest, idempotencyKey: string | null): Promise<{ job: Job; created: boolean }> {
+  async submit(
+    request: TrainRequest,
+    idempotencyKey: string | null,
+    origin: JobOrigin | null = null,
+  ): Promise<{ job: Job; created: boolean }> {
     if (this.#closing !== null) throw queueClosing();
     const requestHash = hashOf(request);
     if (idempotencyKey !== null) {
@@ -71,7 +75,7 @@ export class EmbeddedQueue implements JobQueue {
       }
     }
     this.#refuseWhenFull();
-    const record = accepted(this.#ids.next(), request, idempotencyKey, requestHash);
+    const record = accepted(this.#ids.next(), request, idempotencyKey, requestHash, origin);
     const { id } = record.job;
     const done = this.#ledger.add(record);
     this.#accepting.add(done);

@@ -20,6 +20,14 @@ export interface Job {
   backend: string | null;
   result: JobResult | null;
   error: { code: string; message: string } | null;
+  /** The request that asked for it; null where it came from somewhere else, or before this was kept. */
+  origin: JobOrigin | null;
+}
+
+export interface JobOrigin {
+  request_id: string;
+  /** The request's place in a trace, as the W3C header has it. */
+  traceparent: string | null;
 }
 
 /** What the trainer tells. */
@@ -53,7 +61,11 @@ export interface JobQueue {
    * Accepts a job; when the promise resolves it survives a kill. With a key that was used before for the same request the
    * first job comes back with `created: false`; for another request: ServiceError idempotency_key_reused.
    */
-  submit(request: TrainRequest, idempotencyKey: string | null): Promise<{ job: Job; created: boolean }>;
+  submit(
+    request: TrainRequest,
+    idempotencyKey: string | null,
+    origin?: JobOrigin,
+  ): Promise<{ job: Job; created: boolean }>;
   /** ServiceError job_not_found. */
   get(id: string): Promise<Job>;
   /** Newest first. */

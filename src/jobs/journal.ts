@@ -146,7 +146,8 @@ function parseRecord(text: string, id: string): JobRecord {
   expect(typeof cancelRequested === 'boolean', 'cancel_requested');
   expect(typeof checkpoint === 'object', 'a checkpoint or null');
   return {
-    job: { ...known, progress: whole(known.progress) },
+    // a record may be older than these
+    job: { ...known, origin: known.origin ?? null, progress: whole(known.progress) },
     deaths: deaths as number,
     cancelRequested: cancelRequested as boolean,
     checkpoint: checkpoint === null ? null : whole(checkpoint as JobProgress),

@@ -1,5 +1,6 @@
 import type { TrainingOptions } from '../training/trainer.js';
 import type { Logger } from './logger.js';
+import { type JobObserver, NO_OBSERVER } from './observer.js';
 import type { PublicationStore } from './publication.js';
 import { defaultHeapLimitMb } from './worker-host.js';
 
@@ -26,6 +27,7 @@ export interface QueueOptions {
   heapLimitMb?: number;
   /** Passed on to the trainer: energy table, commit … */
   training?: TrainingOptions;
+  observer?: JobObserver;
 }
 
 export const WORKER_URL = new URL('./worker.js', import.meta.url);
@@ -38,4 +40,5 @@ export const DEFAULTS = {
   progressIntervalMs: 500,
   heapLimitMb: defaultHeapLimitMb(),
   training: {},
+  observer: NO_OBSERVER,
 };

@@ -1,10 +1,16 @@
 import { NO_PROGRESS, type TrainRequest } from '../training/request.js';
-import type { Job, JobProgress, JobResult } from './job.js';
+import type { Job, JobOrigin, JobProgress, JobResult } from './job.js';
 import type { JobRecord } from './journal.js';
 
 /** The changes of state that a job can go through, as pure functions of its record. */
 
-export function accepted(id: string, request: TrainRequest, key: string | null, requestHash: string): JobRecord {
+export function accepted(
+  id: string,
+  request: TrainRequest,
+  key: string | null,
+  requestHash: string,
+  origin: JobOrigin | null = null,
+): JobRecord {
   return {
     job: {
       id,
@@ -20,6 +26,7 @@ export function accepted(id: string, request: TrainRequest, key: string | null, 
       backend: null,
       result: null,
       error: null,
+      origin,
     },
     deaths: 0,
     cancelRequested: false,

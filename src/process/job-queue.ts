@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import { EmbeddedQueue } from '../jobs/embedded.js';
 import type { Job, JobQueue } from '../jobs/job.js';
+import type { JobObserver } from '../jobs/observer.js';
 import type { ModelStore } from '../model/store.js';
 
 export interface Jobs {
@@ -11,7 +12,12 @@ export interface Jobs {
 }
 
 /** The queue of training jobs that the settings ask for. */
-export async function openJobs(config: Config, store: ModelStore, logger: Logger): Promise<Jobs> {
+export async function openJobs(
+  config: Config,
+  store: ModelStore,
+  logger: Logger,
+  observer: JobObserver,
+): Promise<Jobs> {
   const { modelsDir, dataDir, maxJobs, maxImagePixels, maxDatasetBytes, trainingThreads } = config;
   const training = {
     energyTable: config.energyTable || undefined,
@@ -19,7 +25,7 @@ export async function openJobs(config: Config, store: ModelStore, logger: Logger
     maxImagePixels,
     maxDatasetBytes,
   };
-  const options = { modelsDir, dataDir, store, maxJobs, logger, training };
+  const options = { modelsDir, dataDir, store, maxJobs, logger, training, observer };
   if (config.redisUrl === '') return { queue: await EmbeddedQueue.open(options) };
   // without Redis, not even its client is read
   const { RedisQueue } = await import('../jobs/redis/queue.js');

@@ -1,6 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Config, PROJECT_ROOT } from '../config.js';
+import type { Config } from '../config.js';
 import { createEngine, type EngineChoice } from '../engine/select.js';
 import { Statistics, tellAll } from '../http/oip/statistics.js';
 import { createLogger } from '../http/plugins/logging.js';
@@ -10,12 +8,14 @@ import { Importer } from '../importing/importer.js';
 import { ModelStore } from '../model/store.js';
 import { readEnergyTable } from '../quantize/energy.js';
 import { createPredictionService } from '../serving/service.js';
+import { openTelemetry } from '../telemetry/open.js';
 import { ARCHITECTURES } from '../training/architectures/table.js';
 import { DatasetStore } from '../training/datasets/store.js';
 import { openAdminTokens } from './admin-tokens.js';
 import { onStop } from './drain.js';
 import { jobUsing, openJobs } from './job-queue.js';
 import { say } from './messages.js';
+import { projectVersion } from './version.js';
 import { warmUp } from './warm-up.js';
 
 /** A process that answers requests: opens the parts, listens, warms up. */
@@ -24,6 +24,8 @@ export async function startServing(config: Config): Promise<void> {
   const energyTable = readEnergyTable(config.energyTable || undefined);
   const readiness = new Readiness();
   const metrics = new Metrics();
+  const version = projectVersion();
+  const telemetry = await openTelemetry({ logger, version });
   const store = new ModelStore({ modelsDir: config.modelsDir, dataDir: config.dataDir, logger });
   const { engine: kind, engineThreads: threads } = config;
   const engine = await createEngine({ engine: kind as EngineChoice['engine'], threads, logger });
@@ -34,7 +36,7 @@ export async function startServing(config: Config): Promise<void> {
   // the engine's threads warm up while this one reads Fastify and the schemas
   const { buildApp } = await import('../app.js');
   const { modelsDir, dataDir, maxImagePixels } = config;
-  const { queue, lock } = await openJobs(config, store, logger);
+  const { queue, lock } = await openJobs(config, store, logger, telemetry.jobs);
   const datasets = new DatasetStore({
     dataDir,
     maxBytes: config.maxDatasetBytes,
@@ -59,7 +61,7 @@ export async function startServing(config: Config): Promise<void> {
     architectures: Object.keys(ARCHITECTURES),
     datasets: await datasets.names(),
   });
-  const version = projectVersion();
+  const { tracer } = telemetry;
   const parts = {
     config,
     service,
@@ -72,10 +74,12 @@ export async function startServing(config: Config): Promise<void> {
     metrics,
     statistics,
     readiness,
+    tracer,
     logger,
     version,
   };
   const app = await buildApp({ ...parts, engineName: engine.name });
+  telemetry.exportMetrics(metrics);
 
   onStop(config.drainMs, readiness, logger, {
     stopListening: () => app.close(),
@@ -85,6 +89,7 @@ export async function startServing(config: Config): Promise<void> {
       await queue.close();
       await service.close();
       await engine.close();
+      await telemetry.close();
     },
   });
 
@@ -92,8 +97,4 @@ export async function startServing(config: Config): Promise<void> {
   if (made !== undefined) say(`admin token of this start: ${made}  (ADMIN_TOKEN sets a lasting one)`);
   if (made !== undefined && config.redisUrl) say('other replicas have other tokens: set ADMIN_TOKEN, the same for all');
   if (await warm) say(`bitdial is ready on ${url}  (${config.defaultModel}; documentation on ${url}/docs)`);
-}
-
-function projectVersion(): string {
-  return (JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { version: string }).version;
 }

@@ -1,6 +1,7 @@
 import { ServiceError } from '../errors.js';
 import type { Version } from '../model/version.js';
 import type { Precision, Width } from '../quantize/precision.js';
+import type { StepObserver } from './steps.js';
 
 /** What the caller may spend, and what it must get. */
 export interface Budget {
@@ -57,6 +58,8 @@ export interface InferRequest {
   deadlineMs?: number;
   /** Aborted when nobody waits for the answer any longer; what has not begun by then is not computed. */
   signal?: AbortSignal;
+  /** Told of the request's steps. */
+  steps?: StepObserver;
 }
 
 /** Why a request was served at fewer bits than it would have had. */

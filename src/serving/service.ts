@@ -13,7 +13,7 @@ import { readInput } from './input.js';
 import { LatencyBook } from './latency.js';
 import type { PredictionServiceOptions, ServingStore } from './options.js';
 import type { Patience } from './patience.js';
-import { milliseconds, predictAnswer, readTopK } from './prediction.js';
+import { predictAnswer, readTopK } from './prediction.js';
 import {
   type Inference,
   type InferRequest,
@@ -27,19 +27,14 @@ import {
   type ServingObserver,
   versionAndLabel,
 } from './request.js';
-import { type Lease, VariantCache, variantKey } from './variants.js';
+import { describeResident } from './resident.js';
+import { type StepFacts, timed, timedRun } from './steps.js';
+import { type CachedVariant, type Lease, VariantCache, variantKey } from './variants.js';
+import type { Visit } from './visit.js';
 
 export type { PredictionServiceOptions, ServingStore } from './options.js';
 
 const WARM_UP_RUNS = 8;
-
-/** A request that is being served. */
-interface Visit {
-  place: Place;
-  patience: Patience | null;
-  /** When it came. */
-  start: number;
-}
 
 export function createPredictionService(options: PredictionServiceOptions): PredictionService {
   return new Service(options);
@@ -130,18 +125,8 @@ class Service implements PredictionService {
   }
 
   variants(model?: string): ResidentVariant[] {
-    return this.#cache.list(model).map(({ id, variant, hits, inUse }) => ({
-      model: id.model,
-      version: id.version,
-      bits: variant.precision.weightBits,
-      activation_bits: variant.precision.activationBits,
-      memory_bytes: variant.memoryBytes,
-      hits,
-      in_use: inUse,
-      engine: variant.engine,
-      build_ms: milliseconds(variant.buildMs),
-      latency_ms: this.#book.median(variantKey(id, variant.precision)),
-    }));
+    const latency = ({ id, variant }: CachedVariant) => this.#book.median(variantKey(id, variant.precision));
+    return this.#cache.list(model).map((cached) => describeResident(cached, latency(cached)));
   }
 
   async dropVariants(model: string): Promise<{ dropped: number; bytes: number }> {
@@ -175,7 +160,7 @@ class Service implements PredictionService {
     if (asked.version !== undefined && asked.label !== undefined) throw versionAndLabel();
     const version = await this.#store.get(asked.model ?? this.#config.defaultModel, asked.label ?? asked.version);
     try {
-      return await this.#run(version, choice, body, { place, patience, start });
+      return await this.#run(version, choice, body, { place, patience, start, steps: asked.steps });
     } catch (error) {
       const totalMs = performance.now() - start;
       this.#observer.onPredictionFailed?.({ model: version.model, version: version.version, totalMs });
@@ -187,38 +172,51 @@ class Service implements PredictionService {
     version: Version,
     choice: PrecisionChoice,
     body: PredictBody,
-    { place, patience, start }: Visit,
+    { place, patience, start, steps }: Visit,
   ): Promise<Inference> {
     const { manifest, model } = version;
+    const facts: StepFacts = { model, version: version.version };
     const readFrom = performance.now();
-    const { input, batch } = await readInput(body, manifest.input, this.#config);
+    const reading = () => readInput(body, manifest.input, this.#config);
+    const { input, batch } = await timed(steps, 'read input', reading, facts);
+    facts.batch = batch;
     const inputMs = performance.now() - readFrom;
     patience?.check();
     place.grow(batch);
     const { taken, max } = this.#admission;
     this.#dimmer.brownOut?.queued(taken / max, this.#batcher.oldestMs(), performance.now());
     const source = () => this.#store.source(version);
-    const base = await this.#chooser.choose(version, choice, batch, source);
+    const choosing = () => this.#chooser.choose(version, choice, batch, source);
+    const base = await timed(steps, 'choose precision', choosing, facts);
     patience?.check();
     const { precision, degraded, energy } = this.#dimmer.dim(version, base, choice, batch, source);
+    const { weightBits: bits, activationBits } = precision;
+    Object.assign(facts, { bits, activationBits, degraded: degraded?.reason });
 
     let lease: Lease | undefined;
     try {
       const awaited = patience && !this.#cache.has(version, precision);
       const acquiring = this.#acquire(version, precision);
-      lease = await (awaited ? patience.claim(acquiring) : acquiring);
+      const claimed = awaited ? patience.claim(acquiring) : acquiring;
+      lease = await timed(
+        steps,
+        'build variant',
+        () => claimed,
+        facts,
+        ({ cached }) => !cached,
+      );
       const { variant } = lease;
       this.#versions.set(variant, version);
       const key = variantKey(version, precision);
       // A run that it shares takes no longer than the request has time for.
       const maxMs = choice.budget?.maxLatencyMs;
       const company = maxMs === undefined ? undefined : this.#book.imagesWithin(key, maxMs);
-      const run = await this.#batcher.run(variant, { input, batch, company, patience });
+      const running = () => this.#batcher.run(variant, { input, batch, company, patience });
+      const run = await timedRun(steps, running, facts);
       const { logits, queueMs, computeMs } = run;
       // The time of one image is that of a run of its own: what several share says little of it.
       if (run.together === batch) this.#book.record(key, computeMs, batch);
       energy?.spend();
-      const { weightBits: bits, activationBits } = precision;
       const energyUj = this.#costs.energyUj(version, precision) * batch;
       const totalMs = performance.now() - start;
       const told = { model, version: version.version, bits, activationBits, instances: batch, energyUj };

@@ -326,5 +326,7 @@ test('a body that does not arrive is answered, an upload that goes on is not', a
   for (const answer of [stalled, slow]) {
     assert.match(answer, /^HTTP\/1.1 408 /);
     assert.match(answer, /"code":"request_timeout"/);
+    const [, id] = /^x-request-id: (\S+)\r$/m.exec(answer) ?? [];
+    assert.equal(JSON.parse(answer.slice(answer.indexOf('{'))).instance, id);
   }
 });

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { ServiceError } from '../../src/errors.js';
 import type { DatasetCatalog, ModelCatalog, ModelImporter } from '../../src/http/parts.js';
 import type { ImportRequest } from '../../src/importing/request.js';
-import type { Job, JobEvent, JobQueue, JobState, RedisState } from '../../src/jobs/job.js';
+import type { Job, JobEvent, JobOrigin, JobQueue, JobState, RedisState } from '../../src/jobs/job.js';
 import type { Version } from '../../src/model/store.js';
 import type {
   Inference,
@@ -167,7 +167,11 @@ export class FakeQueue implements JobQueue {
   read = 0;
   #wake = new Set<() => void>();
 
-  async submit(request: TrainRequest, idempotencyKey: string | null): Promise<{ job: Job; created: boolean }> {
+  async submit(
+    request: TrainRequest,
+    idempotencyKey: string | null,
+    origin: JobOrigin | null = null,
+  ): Promise<{ job: Job; created: boolean }> {
     for (const job of this.jobs.values()) {
       if (idempotencyKey === null || job.idempotencyKey !== idempotencyKey) continue;
       if (job.requestHash === JSON.stringify(request)) return { job, created: false };
@@ -189,6 +193,7 @@ export class FakeQueue implements JobQueue {
       backend: null,
       result: null,
       error: null,
+      origin,
     });
     this.log.set(id, []);
     this.move(id, 'queued');

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '../../src/http/plugins/logging.js';
 import { AUTHORIZATION, TOKEN, testApp } from './app.js';
 
@@ -48,6 +51,50 @@ test('one line for each request says what was asked and what it cost', async (t)
   });
   assert.deepEqual([lines[1].status, lines[1].code, lines[1].request_id], [400, 'invalid_field', 'mine-2']);
   assert.deepEqual([lines[2].status, lines[2].code, lines[2].request_id], [400, 'bad_request', 'mine-3']);
+});
+
+test('the id of a request is the caller’s where it is plain, else a new one; a traceparent is told on', async (t) => {
+  const log = sink();
+  const { http } = await testApp(t, { log });
+  const trace = '0af7651916cd43dd8448eb211c80319c';
+  const send = (headers: Record<string, string>) => http.get('/models/none').set(headers).expect(404);
+  const cases: [string, string | null][] = [
+    ['a-B_c.d:1', 'a-B_c.d:1'],
+    ['x'.repeat(128), 'x'.repeat(128)],
+    ['x'.repeat(129), null],
+    ['two words', null],
+    ['a","level":60', null],
+    ['', null],
+  ];
+  for (const [given, kept] of cases) {
+    const { headers, body } = await send({ 'x-request-id': given });
+    if (kept === null) assert.match(headers['x-request-id'], /^[\da-f]{8}-[\da-f-]{27}$/, given);
+    else assert.equal(headers['x-request-id'], kept);
+    assert.equal(body.instance, headers['x-request-id']);
+    assert.equal(log.requests().at(-1).request_id, headers['x-request-id']);
+    assert.ok(!('trace_id' in body) && !('trace_id' in log.requests().at(-1)), 'there is no trace');
+  }
+  const { body } = await send({ traceparent: `00-${trace}-b7ad6b7169203331-01` });
+  assert.equal(body.trace_id, trace);
+  assert.equal(log.requests().at(-1).trace_id, trace);
+  const unreadable = await http.get('/models/%zz').set('traceparent', `00-${trace}-b7ad6b7169203331-00`);
+  assert.equal(unreadable.body.trace_id, trace);
+  for (const traceparent of [`00-${'0'.repeat(32)}-b7ad6b7169203331-01`, `ff-${trace}-b7ad6b7169203331-01`, trace])
+    assert.ok(!('trace_id' in (await send({ traceparent })).body), traceparent);
+});
+
+test('a request whose client went away has a line, too', async (t) => {
+  const log = sink();
+  const { app } = await testApp(t, { log });
+  const { port } = app.server.address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1');
+  const head = ['POST /predict HTTP/1.1', 'host: x', 'x-request-id: gone', 'content-type: application/octet-stream'];
+  socket.write(`${head.join('\r\n')}\r\ncontent-length: 16\r\n\r\n12`);
+  await once(app.server, 'request');
+  socket.destroy();
+  while (log.requests().length === 0) await sleep(5);
+  const [{ request_id, client_closed, status }] = log.requests();
+  assert.deepEqual([request_id, client_closed, status], ['gone', true, undefined]);
 });
 
 test('bodies, query values and tokens stay out', async (t) => {

@@ -30,7 +30,9 @@ export function bodyDeadlines(app: App, { bodyMs, idleMs }: Deadlines = DEADLINE
   });
 }
 
-function late({ raw: { socket } }: FastifyRequest): void {
-  answerClientError(Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket);
+function late(request: FastifyRequest): void {
+  const { socket } = request.raw;
+  if (request.facts) request.facts.code = 'request_timeout';
+  answerClientError(Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket, request);
   socket.destroySoon();
 }

@@ -8,7 +8,13 @@ import type { App, RequestFacts } from '../types.js';
 /** Request ids that come from outside are taken when they are this plain, so that a log line cannot be forged by one. */
 const SANE_ID = /^[\w.:-]{1,128}$/;
 /** Routes that are asked every few seconds. */
-const QUIET = new Set(['/health/live', '/health/ready', '/v2/health/live', '/v2/health/ready', '/metrics']);
+export const QUIET: ReadonlySet<string> = new Set([
+  '/health/live',
+  '/health/ready',
+  '/v2/health/live',
+  '/v2/health/ready',
+  '/metrics',
+]);
 
 /** A write for each line costs a request more than all of its other bookkeeping: lines wait for each other, this long at most. */
 const GATHERED = { bytes: 4096, ms: 100 };
@@ -58,6 +64,10 @@ export function requestLog(app: App): void {
   app.addHook('onRequest', async (request, reply) => {
     request.facts = {};
     reply.header('x-request-id', request.id);
+    // of an answer that its client did not wait for nobody else tells
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) logRequest(request, reply);
+    });
   });
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply));
 }
@@ -68,7 +78,8 @@ export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
   const line = {
     method: request.method,
     path: request.url.split('?', 1)[0].slice(0, 200),
-    status: reply.statusCode,
+    status: reply.raw.headersSent ? reply.statusCode : undefined,
+    client_closed: reply.raw.writableFinished ? undefined : true,
     code: facts.code,
     ms: round(reply.elapsedTime),
     model: facts.model,

@@ -13,7 +13,7 @@ export const PROBLEM_TYPE = 'application/problem+json';
 export const MAX_PARAM_LENGTH = 200;
 
 /** The members of a problem document, as {@link Problem} in the schemas describes them. */
-export function problemDocument(error: ServiceError, requestId?: string): Record<string, unknown> {
+export function problemDocument(error: ServiceError, requestId?: string, traceId?: string): Record<string, unknown> {
   const document: Record<string, unknown> = {
     type: `urn:bitdial:problem:${error.code}`,
     title: error.title,
@@ -22,6 +22,7 @@ export function problemDocument(error: ServiceError, requestId?: string): Record
     code: error.code,
   };
   if (requestId !== undefined) document.instance = requestId;
+  if (traceId !== undefined) document.trace_id = traceId;
   for (const [key, value] of Object.entries(error.extra)) if (!(key in document)) document[key] = value;
   return document;
 }
@@ -70,7 +71,7 @@ export function sendProblem(
   reply.code(problem.status);
   const [, word] = WORDINGS.find(([prefix]) => isUnder(request.url, prefix)) ?? [];
   if (word) return reply.type('application/json').send(JSON.stringify(word(problem)));
-  return reply.type(PROBLEM_TYPE).send(JSON.stringify(problemDocument(problem, request.id)));
+  return reply.type(PROBLEM_TYPE).send(JSON.stringify(problemDocument(problem, request.id, request.facts?.trace?.id)));
 }
 
 /** `/v2`, `/v2?…` and `/v2/…` are under `/v2`; `/v20` is not. */
@@ -78,19 +79,21 @@ function isUnder(url: string, prefix: string): boolean {
   return url.startsWith(prefix) && /^[/?]?$/.test(url.charAt(prefix.length));
 }
 
-/** What Node's HTTP parser refused never becomes a request: answered on the bare socket. */
-export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+/** What Node's HTTP parser refused never becomes a request, and what does not arrive in time is none yet: a bare answer. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket, request?: FastifyRequest): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
   const problem = parserProblem(error.code);
-  const body = JSON.stringify(problemDocument(problem));
+  const id = request?.id;
+  const body = JSON.stringify(problemDocument(problem, id, request?.facts?.trace?.id));
   const head = [
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
     `content-type: ${PROBLEM_TYPE}`,
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',
+    ...(id === undefined ? [] : [`x-request-id: ${id}`]),
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }

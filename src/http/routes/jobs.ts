@@ -34,7 +34,10 @@ export function jobRoutes(app: App, { queue, known }: Options): void {
     },
     async (request, reply) => {
       const wanted = parseTrainRequest(request.body, await known());
-      const { job, created } = await queue.submit(wanted, request.headers['idempotency-key'] ?? null);
+      const { job, created } = await queue.submit(wanted, request.headers['idempotency-key'] ?? null, {
+        request_id: request.id,
+        traceparent: request.facts.trace?.parent ?? null,
+      });
       request.log.info({ job: job.id, model: wanted.model, created }, 'training accepted');
       if (!created) reply.header('idempotency-replayed', 'true');
       return reply

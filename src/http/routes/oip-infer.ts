@@ -7,6 +7,7 @@ import { readInferCall } from '../oip/request.js';
 import { type EncodedAnswer, encodeAnswer } from '../oip/response.js';
 import { JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
 import { abandoned, admission } from '../plugins/overload.js';
+import { traced } from '../plugins/tracing.js';
 import { bodyCheckedByCore } from '../plugins/validation.js';
 import { InferenceModel, InferenceVersion } from '../schemas/oip.js';
 import { HEADER_LENGTH, InferHeaders, InferQuery, inferBody, inferResponses } from '../schemas/oip-infer.js';
@@ -53,7 +54,7 @@ export function inferRoutes(app: App, { service, repository, observer, maxBodyBy
         const { bits, activationBits } = call.request.choice;
         Object.assign(facts, { bits, activationBits });
         const inference = await service
-          .infer({ ...call.request, model, version, signal: abandoned(reply) })
+          .infer({ ...call.request, model, version, signal: abandoned(reply), ...traced(request) })
           .finally(() => void repository.ended(model).catch(() => undefined));
         Object.assign(facts, {
           model,

@@ -4,6 +4,7 @@ import type { PredictBody, PredictionService, PredictRequest } from '../../servi
 import { readChoice } from '../choice.js';
 import { binaryBodies, IMAGE_TYPES, JSON_TYPE, jsonBodies, RAW_TYPE } from '../plugins/bodies.js';
 import { abandoned, admission } from '../plugins/overload.js';
+import { traced } from '../plugins/tracing.js';
 import { PredictQuery, predictBody, predictResponses } from '../schemas/predict.js';
 import type { App } from '../types.js';
 
@@ -30,7 +31,7 @@ export function predictRoutes(app: App, { service }: { service: PredictionServic
       facts.bits = query.bits;
       facts.activationBits = query.activation_bits;
       const asked = toRequest(query, readBody(request, query.dtype));
-      const answer = await service.predict({ ...asked, signal: abandoned(reply) });
+      const answer = await service.predict({ ...asked, signal: abandoned(reply), ...traced(request) });
       facts.model = answer.model;
       facts.version = answer.version;
       facts.bits = answer.bits;

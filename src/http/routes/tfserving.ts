@@ -5,6 +5,7 @@ import { mergeChoice } from '../choice.js';
 import type { ModelCatalog } from '../parts.js';
 import { JSON_TYPE, jsonBodies } from '../plugins/bodies.js';
 import { abandoned, admission } from '../plugins/overload.js';
+import { traced } from '../plugins/tracing.js';
 import { NoQuery } from '../schemas/common.js';
 import type { PrecisionQuery } from '../schemas/precision.js';
 import {
@@ -104,6 +105,7 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
       body,
       deadlineMs,
       signal: abandoned(reply),
+      ...traced(request),
     });
     facts.model = inference.version.model;
     facts.version = inference.version.version;

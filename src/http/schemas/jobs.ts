@@ -43,6 +43,14 @@ const Result = Type.Object({
 
 const Failure = Type.Object({ code: Type.String(), message: Type.String() });
 
+const Origin = Type.Object(
+  {
+    request_id: Type.String({ description: 'Its x-request-id' }),
+    traceparent: nullable(Type.String({ description: 'Its place in a W3C trace' })),
+  },
+  { description: 'The request that asked for the training' },
+);
+
 const JobView = Type.Object({
   id: Type.String(),
   state: State,
@@ -55,6 +63,7 @@ const JobView = Type.Object({
   backend: nullable(Type.String({ description: 'Training backend that ran it' })),
   result: nullable(Result),
   error: nullable(Failure),
+  origin: nullable(Origin),
 });
 
 export type JobView = Omit<Job, 'idempotencyKey' | 'requestHash'>;
@@ -88,6 +97,7 @@ const running = {
   backend: 'wasm',
   result: null,
   error: null,
+  origin: { request_id: 'f3b1c0de-1', traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
 };
 const queued = {
   ...running,

@@ -11,6 +11,11 @@ export const Problem = Type.Object(
     detail: Type.String({ description: 'What was expected, and what came' }),
     code: Type.Unsafe<ErrorCode>({ type: 'string', enum: Object.keys(ERRORS), description: 'Stable' }),
     instance: Type.Optional(Type.String({ description: 'The request id, as in x-request-id and in the log' })),
+    trace_id: Type.Optional(
+      Type.String({
+        description: 'The trace that the request belongs to, where it came with a traceparent or is traced',
+      }),
+    ),
     field: Type.Optional(Type.String({ description: 'The field that is wrong' })),
     expected: Type.Optional(Type.Unknown({ description: 'What was expected' })),
     actual: Type.Optional(Type.Unknown({ description: 'What came' })),

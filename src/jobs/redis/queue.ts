@@ -5,7 +5,7 @@ import { makeFolder } from '../../model/durable.js';
 import type { TrainRequest } from '../../training/request.js';
 import { isTerminal } from '../event-log.js';
 import { isJobId, JobIds } from '../identifier.js';
-import type { Job, JobEvent, JobQueue, JobState } from '../job.js';
+import type { Job, JobEvent, JobOrigin, JobQueue, JobState } from '../job.js';
 import { checkKey, checkSameRequest, jobFinished, queueClosing, queueFull } from '../submission.js';
 import { accepted, cancelled } from '../transitions.js';
 import { Connection } from './connection.js';
@@ -68,9 +68,13 @@ export class RedisQueue implements JobQueue {
     }
   }
 
-  submit(request: TrainRequest, idempotencyKey: string | null): Promise<{ job: Job; created: boolean }> {
+  submit(
+    request: TrainRequest,
+    idempotencyKey: string | null,
+    origin: JobOrigin | null = null,
+  ): Promise<{ job: Job; created: boolean }> {
     if (this.#closing !== null) return Promise.reject(queueClosing());
-    const done = this.#submit(request, idempotencyKey);
+    const done = this.#submit(request, idempotencyKey, origin);
     this.#accepting.add(done);
     const forget = (): void => void this.#accepting.delete(done);
     done.then(forget, forget);
@@ -127,12 +131,16 @@ export class RedisQueue implements JobQueue {
     this.#connection.close();
   }
 
-  async #submit(request: TrainRequest, key: string | null): Promise<{ job: Job; created: boolean }> {
+  async #submit(
+    request: TrainRequest,
+    key: string | null,
+    origin: JobOrigin | null,
+  ): Promise<{ job: Job; created: boolean }> {
     if (key !== null) checkKey(key);
     const requestHash = hashOf(request);
     const { maxJobs } = this.#options;
     for (;;) {
-      const record = accepted(this.#ids.next(), request, key, requestHash);
+      const record = accepted(this.#ids.next(), request, key, requestHash, origin);
       const answer = await this.#ledger.add(record, maxJobs);
       if (answer.kind === 'added') {
         // It is accepted: should this fail, a trainer finds it by itself.
