@@ -98,7 +98,8 @@ async function metricExporter(protocol: Protocol) {
 function logExporter(logger: Log): SpanExporter {
   return {
     export(spans, done) {
-      for (const { name, duration, attributes, status, parentSpanContext, ...span } of spans) {
+      for (const span of spans) {
+        const { name, duration, attributes, status, parentSpanContext } = span;
         const { traceId: trace_id, spanId: span_id } = span.spanContext();
         const ms = duration[0] * 1000 + duration[1] / 1e6;
         const parent_id = parentSpanContext?.spanId;

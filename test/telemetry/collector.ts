@@ -36,6 +36,8 @@ interface Post {
 export class Collector {
   readonly posts: Post[] = [];
   url = '';
+  /** What it answers. */
+  status = 200;
   readonly #news = new EventEmitter();
 
   static async start(t: TestContext): Promise<Collector> {
@@ -46,7 +48,7 @@ export class Collector {
       const type = headers['content-type'] ?? '';
       collector.posts.push({ path, type, headers, bytes });
       // an empty ExportServiceResponse is empty in protobuf, too
-      response.writeHead(200, { 'content-type': type }).end(type === 'application/json' ? '{}' : '');
+      response.writeHead(collector.status, { 'content-type': type }).end(type === 'application/json' ? '{}' : '');
       collector.#news.emit('post');
     });
     server.listen(0, '127.0.0.1');
