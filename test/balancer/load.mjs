@@ -42,11 +42,11 @@ export const INFER = [
 export const SLOW = raw('cifar10-resnet20', 'bits=32');
 
 /** Sends one request; its status, or the error's code, its body and its milliseconds. */
-export function send(url, { method = 'POST', path, headers = {}, body }, agent) {
+export function send(url, { method = 'POST', path, headers = {}, body, localAddress }, agent) {
   const began = performance.now();
   return new Promise((resolve) => {
     const done = (result) => resolve({ ...result, ms: performance.now() - began });
-    const sent = request(url + path, { method, headers, agent }, async (response) => {
+    const sent = request(url + path, { method, headers, agent, localAddress }, async (response) => {
       try {
         const chunks = [];
         for await (const chunk of response) chunks.push(chunk);

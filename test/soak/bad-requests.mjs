@@ -6,6 +6,9 @@ const json = (body, query = '') => predict(query, JSON_TYPE, Buffer.from(body));
 const pixels = Buffer.alloc(784);
 const notANumber = Buffer.from(Float32Array.from({ length: 784 }, () => Number.NaN).buffer);
 
+/** Wrong tokens come from another address, since too many of them shut out who sends them. */
+const STRANGER = '127.0.0.2';
+
 /** @param authorization of the admin; @param maxBodyBytes of the service */
 export function badRequests(authorization, maxBodyBytes) {
   const admin = { ...JSON_TYPE, authorization };
@@ -40,13 +43,22 @@ export function badRequests(authorization, maxBodyBytes) {
     // paths, methods, headers
     [404, { method: 'GET', path: '/nowhere' }],
     [405, { method: 'PATCH', path: '/predict' }],
-    [404, { method: 'GET', path: '/models/..%2f..%2fetc' }],
+    [400, { method: 'GET', path: '/models/..%2f..%2fetc' }],
     [400, { method: 'GET', path: '/models/%zz' }],
     [400, { method: 'GET', path: `/models/${'a'.repeat(300)}` }],
     [431, { method: 'GET', path: '/models', headers: { 'x-long': 'a'.repeat(20_000) } }],
     // administration
-    [401, { method: 'GET', path: '/admin/jobs' }],
-    [401, { method: 'POST', path: '/admin/train', headers: { ...JSON_TYPE, authorization: 'Bearer no' }, body: '{}' }],
+    [[401, 429], { method: 'GET', path: '/admin/jobs', localAddress: STRANGER }],
+    [
+      [401, 429],
+      {
+        method: 'POST',
+        path: '/admin/train',
+        headers: { ...JSON_TYPE, authorization: 'Bearer no' },
+        body: '{}',
+        localAddress: STRANGER,
+      },
+    ],
     [404, { method: 'GET', path: '/admin/jobs/nothing', headers: { authorization } }],
     [400, { method: 'POST', path: '/admin/train', headers: admin, body: '{"model":"m","epochz":1}' }],
     [400, { method: 'POST', path: '/admin/train', headers: admin, body: '{"model":"../m","dataset":"mnist"}' }],
@@ -62,5 +74,5 @@ export function badRequests(authorization, maxBodyBytes) {
         body: Buffer.alloc(700, 65),
       },
     ],
-  ].map(([status, request]) => ({ status, request }));
+  ].map(([statuses, request]) => ({ statuses: [statuses].flat(), request }));
 }
