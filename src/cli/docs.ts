@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildApp } from '../app.js';
 import { PROJECT_ROOT, readConfig } from '../config.js';
-import { metricsPage } from '../http/plugins/metrics-table.js';
+import { metricsPage } from '../http/plugins/metrics-page.js';
 import { SETTINGS } from '../settings.js';
 
 /** Each generated page by its name in docs/. */

@@ -176,6 +176,8 @@ export interface ServingObserver {
     activationBits: number;
     instances: number;
     energyUj: number;
+    /** By the version's precision table; null where it was never measured. */
+    expectedAccuracy: number | null;
     /** From the call to the logits. */
     totalMs: number;
     /** To read the instances. */

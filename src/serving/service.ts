@@ -218,11 +218,12 @@ class Service implements PredictionService {
       if (run.together === batch) this.#book.record(key, computeMs, batch);
       energy?.spend();
       const energyUj = this.#costs.energyUj(version, precision) * batch;
+      const expectedAccuracy = this.#costs.accuracy(version, precision);
       const totalMs = performance.now() - start;
-      const told = { model, version: version.version, bits, activationBits, instances: batch, energyUj };
+      const ran = { model, version: version.version, bits, activationBits, instances: batch };
+      const told = { ...ran, energyUj, expectedAccuracy };
       const times = { totalMs, inputMs, queueMs, computeMs };
       this.#observer.onPrediction?.({ ...told, ...times, ...(degraded && { degraded: degraded.reason }) });
-      const expectedAccuracy = this.#costs.accuracy(version, precision);
       const inference: Inference = {
         version,
         precision,

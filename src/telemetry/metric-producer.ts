@@ -9,6 +9,7 @@ import {
   type MetricProducer,
 } from '@opentelemetry/sdk-metrics';
 import type { MetricObjectWithValues, MetricValue, MetricValueWithName } from 'prom-client';
+import { unitOf } from './metric-unit.js';
 
 /** The metrics that `GET /metrics` shows, as prom-client gives them; gauges are read anew. */
 export interface MetricSource {
@@ -40,8 +41,7 @@ interface Interval {
 /** One metric; of a summary, which OpenTelemetry does not produce, nothing. */
 export function toMetricData(metric: MetricObjectWithValues<MetricValue<string>>, span: Interval): MetricData[] {
   const { name, help } = metric;
-  const unit = name.includes('seconds') ? 's' : name.includes('bytes') ? 'By' : name.includes('joules') ? 'J' : '1';
-  const descriptor = { name, description: help, unit, valueType: ValueType.DOUBLE };
+  const descriptor = { name, description: help, unit: unitOf(name).sign, valueType: ValueType.DOUBLE };
   const common = { descriptor, aggregationTemporality: AggregationTemporality.CUMULATIVE };
   // prom-client types it as an enum, and gives the name
   const type = metric.type as unknown as string;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DEFAULT_METRICS } from '../../src/http/plugins/default-metrics.js';
 import { METRICS } from '../../src/http/plugins/metrics-table.js';
 import { AUTHORIZATION, servingApp, testApp } from './app.js';
 import { PIXELS } from './tiny.js';
@@ -54,6 +55,22 @@ test('predictions are counted by outcome, bits, instances and energy', async (t)
   assert.equal(later.get('bitdial_variant_cache_bytes'), 0);
 });
 
+test('the accuracy that is served is that of the precision table, over what has one', async (t) => {
+  const { http } = await servingApp(t);
+  const instance = Array(PIXELS).fill(0);
+  await http
+    .post('/predict?bits=4')
+    .send({ instances: [instance, instance] })
+    .expect(200);
+  await http
+    .post('/predict?bits=4&activation_bits=8')
+    .send({ instances: [instance] })
+    .expect(200);
+  const found = samples((await http.get('/metrics').expect(200)).text);
+  assert.equal(found.get('bitdial_evaluated_instances_total{model="tiny"}'), 2);
+  assert.equal(found.get('bitdial_expected_correct_total{model="tiny"}'), 2 * 0.8);
+});
+
 test('jobs by state, readiness and the process are there', async (t) => {
   const { http, readiness } = await testApp(t);
   for (let i = 0; i < 2; i++) {
@@ -73,6 +90,19 @@ test('jobs by state, readiness and the process are there', async (t) => {
     announced,
     Object.entries(METRICS).map(([name, { type }]) => [name, type]),
   );
+});
+
+test('the table of what Node and the process tell is whole', async (t) => {
+  const { metrics } = await testApp(t);
+  const found = (await metrics.snapshot()).filter(({ name }) => !name.startsWith('bitdial_'));
+  const linuxOnly = process.platform === 'linux' ? [] : Object.keys(DEFAULT_METRICS);
+  for (const { name, type, values } of found) {
+    assert.equal(DEFAULT_METRICS[name]?.type, type, name);
+    const known = [...DEFAULT_METRICS[name].labels, 'le'];
+    for (const { labels } of values) for (const label of Object.keys(labels)) assert.ok(known.includes(label), name);
+  }
+  const names = [...found.map(({ name }) => name), ...linuxOnly];
+  for (const name of Object.keys(DEFAULT_METRICS)) assert.ok(names.includes(name), `${name} is not collected`);
 });
 
 test('a client cannot make labels', async (t) => {

@@ -110,6 +110,7 @@ test('metrics tell of batches, the queue, the power budget, and what was lowered
     activationBits: 8,
     instances: 1,
     energyUj: 1,
+    expectedAccuracy: null,
     totalMs: 1,
     inputMs: 0,
     queueMs: 0,

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ServiceError } from '../../src/errors.js';
 import type { Version } from '../../src/model/store.js';
 import { energyOutlineUj, HOROWITZ_45NM } from '../../src/quantize/energy.js';
 import { isWidth, type Precision, parsePrecision, type Width } from '../../src/quantize/precision.js';
 import type { Budget, PredictRequest, ServingObserver } from '../../src/serving/request.js';
 import { createPredictionService, type PredictionServiceOptions } from '../../src/serving/service.js';
+import type { StepObserver } from '../../src/serving/steps.js';
 import { FakeEngine, FakeStore, Gate, makeVersion, refused, settle } from './fixtures.js';
 
 const CONFIG: PredictionServiceOptions['config'] = {
@@ -300,10 +302,41 @@ test('what happens is told to the observer', async () => {
       activationBits: 8,
       instances: 3,
       energyUj: 3 * energy(version, at(2, 8)),
+      expectedAccuracy: version.manifest.precisions['2x8'].accuracy,
       queueMs: 0.25,
       computeMs: 6,
     },
   ]);
+});
+
+test('the steps of a request are told to whom it names, a build only where there was one', async () => {
+  const { engine, predict } = setUp();
+  type Step = { name: string; facts: Record<string, unknown>; ms: number; error: unknown };
+  const told: Step[] = [];
+  const steps: StepObserver = {
+    onStep: (name, start, end, facts, error) => told.push({ name, facts: { ...facts }, ms: end - start, error }),
+  };
+  const ask = (request = {}) => {
+    told.length = 0;
+    return predict({ choice: { bits: 2, activationBits: 8 }, steps, ...request }, 3);
+  };
+  const names = () => told.map((s) => s.name);
+  await ask();
+  assert.deepEqual(names(), ['read input', 'choose precision', 'build variant', 'queue', 'compute']);
+  const { facts, ms } = told[4];
+  const { version, ...ran } = facts;
+  const expected = { model: 'toy', batch: 3, bits: 2, activationBits: 8, degraded: undefined, runInstances: 3 };
+  assert.deepEqual([ran, typeof version], [expected, 'number']);
+  assert.ok(Math.abs(ms - 6) < 1e-6 && Math.abs(told[3].ms - 0.25) < 1e-6, 'as long as the engine says');
+  await ask();
+  assert.deepEqual(names(), ['read input', 'choose precision', 'queue', 'compute']);
+  await refused(ask({ body: { kind: 'raw', dtype: 'uint8', bytes: new Uint8Array(1) } }), 'wrong_shape');
+  assert.deepEqual(names(), ['read input']);
+  assert.equal((told[0].error as ServiceError).code, 'wrong_shape');
+  engine.onRun = () => Promise.reject(new Error('broken'));
+  await assert.rejects(ask(), /broken/);
+  assert.equal(told.at(-1)?.name, 'compute');
+  assert.match(String(told.at(-1)?.error), /broken/);
 });
 
 test('warming up builds the default variant and runs it, and is no prediction', async () => {

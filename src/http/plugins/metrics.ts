@@ -79,6 +79,10 @@ export class Metrics {
         const { bits, activation_bits } = labels;
         this.#counter('bitdial_instances_total').inc(labels, e.instances);
         this.#counter('bitdial_energy_joules_total').inc(labels, e.energyUj / 1e6);
+        if (e.expectedAccuracy !== null) {
+          this.#counter('bitdial_evaluated_instances_total').inc({ model: e.model }, e.instances);
+          this.#counter('bitdial_expected_correct_total').inc({ model: e.model }, e.expectedAccuracy * e.instances);
+        }
         this.#histogram('bitdial_compute_seconds').observe({ bits, activation_bits }, e.computeMs / 1000);
         this.#histogram('bitdial_queue_seconds').observe(e.queueMs / 1000);
         if (e.degraded) this.#counter('bitdial_degraded_total').inc({ model: e.model, reason: e.degraded });
