@@ -5,6 +5,7 @@ import { formatTraceparent, parseTraceparent } from '../../telemetry/trace-conte
 import { type Attributes, attributesOf, type Span, type Tracer } from '../../telemetry/tracer.js';
 import type { App } from '../types.js';
 import { QUIET } from './logging.js';
+import { urlName } from './route-url.js';
 
 /** Methods that the semantic conventions know; another one must not become a value of its own. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH']);
@@ -23,7 +24,8 @@ export function requestTracing(app: App, tracer: Tracer | null): void {
 /** Takes the request's trace up; probes and scrapes get no span of their own. */
 export function beginTrace(tracer: Tracer | null, request: FastifyRequest, reply: FastifyReply): void {
   const { headers, method } = request;
-  const route = request.routeOptions?.url;
+  const url = request.routeOptions?.url;
+  const route = url === undefined ? undefined : urlName(url);
   if (tracer === null || (route !== undefined && QUIET.has(route))) {
     const context = parseTraceparent(headers.traceparent);
     if (context === null) return;
