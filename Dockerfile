@@ -19,8 +19,10 @@ RUN npx tsc -p tsconfig.json --rootDir . --incremental false
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
+COPY scripts/add-telemetry.mjs ./scripts/
 # On a CPU the trainer runs on wasm: the CUDA package and what it alone brings would only fill the image.
-RUN npm pkg delete optionalDependencies.@tensorflow/tfjs-node-gpu \
+RUN node scripts/add-telemetry.mjs \
+    && npm pkg delete optionalDependencies.@tensorflow/tfjs-node-gpu \
     && npm install --omit=dev --ignore-scripts --no-audit --no-fund
 
 # tfjs-node-gpu 4.22 links libtensorflow 2.9: CUDA 11 and cuDNN 8. What is compiled is built against this system's C library.
@@ -35,7 +37,8 @@ RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+COPY scripts/add-telemetry.mjs ./scripts/
+RUN node scripts/add-telemetry.mjs && npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 COPY scripts/build-native.mjs ./scripts/
 COPY native ./native
 RUN node scripts/build-native.mjs --require

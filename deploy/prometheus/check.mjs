@@ -27,6 +27,7 @@ try {
     ['check', 'rules', 'alerts.yml'],
     ['test', 'rules', 'alerts.test.yml'],
     ['check', 'config', 'prometheus.yml'],
+    ['check', 'config', 'compose.yml'],
   ]) {
     const { status, stdout, stderr } = spawnSync('promtool', args, { cwd: HERE, encoding: 'utf8' });
     say(status === 0, `promtool ${args.join(' ')}`, status === 0 ? '' : stdout + stderr);
