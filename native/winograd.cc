@@ -165,7 +165,7 @@ bool pays(const Op& op, size_t images, WinogradForm form, const WinogradKernels&
   const Grid grid(w, k);
   const double tiles = static_cast<double>(grid.per_image * images);
   const double times = std::ceil(tiles / static_cast<double>(std::min(grid.most, grid.step(images) * grid.per_image)));
-  const double weights = (square ? 15 : 12) * channels + 100, inputs = (square ? 75 : 60) * steps;
+  const double weights = 15 * channels + 100, inputs = (square ? 75 : 60) * steps;
   const double tile = square ? 4.2 * channels + 70 : 3.15 * channels + 30;
   const double pixels = static_cast<double>(images) * w.out_height * w.out_width, pixel = 2.5 * channels + 10;
   return times * blocks * weights + tiles * (blocks * tile + inputs) < pixels * blocks * pixel;

@@ -2,7 +2,8 @@
 /**
  * The direct and the Winograd way of 3×3 convolutions side by side, by turns in one process: whole nets, and single
  * layers as the difference between five of them and one. `node native/winograd.mjs [net | height×channels …] [--bits=4]
- * [--activations=4] [--batch=1,32] [--threads=1] [--use=where-it-pays|always] [--rounds=41]`
+ * [--activations=4] [--batch=1,32] [--threads=1] [--use=where-it-pays|always] [--rounds=41]
+ * [--quantile=0.5]`
  */
 import { NativeEngine } from '../dist/src/engine/native.js';
 import { fuseGraph } from '../dist/src/quantize/fuse.js';
@@ -10,7 +11,9 @@ import { builder, NETS } from './test/nets.mjs';
 
 const option = (name, fallback) => process.argv.find((a) => a.startsWith(`--${name}=`))?.split('=')[1] ?? fallback;
 const list = (name, fallback) => option(name, fallback).split(',').map(Number);
-const median = (times) => times.toSorted((a, b) => a - b)[times.length >> 1];
+/** The median, or --quantile=0.1 where the machine does other things too. */
+const quantile = Number(option('quantile', '0.5'));
+const typical = (times) => times.toSorted((a, b) => a - b)[Math.floor(times.length * quantile)];
 const given = process.argv.slice(2).filter((a) => !a.startsWith('--'));
 const names = given.length > 0 ? given : ['resnet18', 'vgg', '32x64', '16x128', '8x256', '4x512'];
 const threads = Number(option('threads', '1'));
@@ -46,9 +49,10 @@ for (const name of names) {
   for (const bits of list('bits', '4')) {
     const precision = { weightBits: bits, activationBits: Number(option('activations', bits)) };
     const variants = await Promise.all(engines.map((e) => Promise.all(sources.map((s) => e.build(s, precision)))));
-    const taken = variants[1][0].plan.ops.filter(
-      (_, i) => engines[1].inspect(variants[1][0], i).winogradBlocks + inspected.winogradRowBlocks > 0,
-    ).length;
+    const taken = variants[1][0].plan.ops.filter((_, i) => {
+      const { winogradBlocks, winogradRowBlocks } = engines[1].inspect(variants[1][0], i);
+      return winogradBlocks + winogradRowBlocks > 0;
+    }).length;
     for (const batch of list('batch', '1,32')) {
       const input = Float32Array.from({ length: batch * elements }, () => Math.random() * 2 - 1);
       const times = engines.map(() => sources.map(() => []));
@@ -63,7 +67,7 @@ for (const name of names) {
           }
         }
       }
-      const [direct, winograd] = times.map((t) => (t[1] ? (median(t[0]) - median(t[1])) / 4 : median(t[0])));
+      const [direct, winograd] = times.map((t) => (t[1] ? (typical(t[0]) - typical(t[1])) / 4 : typical(t[0])));
       console.log(
         `${name.padEnd(8)} ${bits}x${precision.activationBits} batch ${batch}: direct ${direct.toFixed(3)} ms, ` +
           `Winograd ${winograd.toFixed(3)} ms (exact for ${taken} ops), ratio ${(direct / winograd).toFixed(2)}`,
