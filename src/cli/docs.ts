@@ -41,7 +41,8 @@ function configPage(): string {
   });
   return `# Settings
 
-Every setting is an environment variable. A wrong one stops the start with a message that names it.
+Every setting is an environment variable. A wrong one stops the start with a message that names it. OpenTelemetry's own variables
+(\`OTEL_*\`): [OBSERVABILITY.md](OBSERVABILITY.md).
 
 | variable | value | default | meaning |
 |---|---|---|---|

@@ -27,6 +27,18 @@ for (const { name, skip, open } of IMPLEMENTATIONS) {
       assert.deepEqual(await queue.counts(), { queued: 0, running: 0, succeeded: 1, failed: 0, cancelled: 0 });
     });
 
+    it('keeps which request asked for a job', async (t) => {
+      const { queue } = await open(t);
+      const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+      const origin = { request_id: 'mine', traceparent };
+      const { job } = await queue.submit(request({ steps: 1 }), 'key', origin);
+      assert.deepEqual(job.origin, origin);
+      assert.deepEqual((await ended(queue, job.id)).origin, origin);
+      const again = await queue.submit(request({ steps: 1 }), 'key', { request_id: 'another', traceparent: null });
+      assert.deepEqual(again.job.origin, origin, 'of the request that made it');
+      assert.equal((await queue.submit(request({ steps: 1 }), null)).job.origin, null);
+    });
+
     it('runs one job at a time, first in first out', async (t) => {
       const { queue, dataDir } = await open(t);
       const ids: string[] = [];
