@@ -46,6 +46,11 @@ test('a request is a span of its caller’s trace, its steps below it; what is l
   await http.post('/predict').set('traceparent', traceparent('5', '00')).send(body).expect(200);
   await http.get('/health/live').set('traceparent', traceparent('6')).expect(200);
   await http.post('/predict').set('traceparent', 'not one').set('x-request-id', 'a root').send(body).expect(200);
+  const v1 = http.post('/v1/models/mnist-lenet:predict?bits=4').set('traceparent', traceparent('8'));
+  await v1.send({ instances: [Array(PIXELS).fill(0.5)] }).expect(200);
+  const tensor = { name: 'input', shape: [1, 4, 4, 1], datatype: 'FP32', data: Array(PIXELS).fill(0.5) };
+  const v2 = http.post('/v2/models/mnist-lenet/infer').set('traceparent', traceparent('9'));
+  await v2.send({ inputs: [tensor] }).expect(200);
   assert.equal(collector.posts.length, 0);
   service.child.kill('SIGTERM');
   assert.deepEqual(await service.exit, [0, null]);
@@ -103,6 +108,15 @@ test('a request is a span of its caller’s trace, its steps below it; what is l
     [reading.name, reading.status.code, plain(reading.attributes)['error.type']],
     ['read input', ERROR, 'wrong_shape'],
   );
+
+  for (const [digit, route] of [
+    ['8', '/v1/models/:model:predict'],
+    ['9', '/v2/models/:model/infer'],
+  ]) {
+    const [spoken, ...parts] = byTrace(spans, digit);
+    assert.deepEqual([spoken.name, plain(spoken.attributes)['http.route']], [`POST ${route}`, route]);
+    assert.equal(parts.at(-1)?.name, 'compute');
+  }
 
   const [unreadable] = byTrace(spans, '4');
   assert.deepEqual([unreadable.name, plain(unreadable.attributes)['http.response.status_code']], ['GET', 400]);
