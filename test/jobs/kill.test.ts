@@ -14,7 +14,9 @@ it('no accepted job is lost, run to its end twice or published twice, whenever t
   for (let round = 0; round < ROUNDS; round++) {
     const child = new QueueChild(dataDir, { maxDeaths: 1000 });
     await child.answered((a) => a.kind === 'open');
-    const kill = sleep(Math.random() * 120).then(() => child.kill());
+    // Every second kill waits for a job to be accepted, for on a busy machine the others may come before any is.
+    const begun = round % 2 === 0 ? child.answered((a) => a.kind === 'accepted') : Promise.resolve();
+    const kill = begun.then(() => sleep(Math.random() * 120)).then(() => child.kill());
     let stop = false;
     void kill.then(() => {
       stop = true;
@@ -35,7 +37,7 @@ it('no accepted job is lost, run to its end twice or published twice, whenever t
       accepted.set(answer.key, answer.id);
     }
   }
-  assert.ok(accepted.size > ROUNDS, `${accepted.size} accepted`);
+  assert.ok(accepted.size >= ROUNDS / 2, `${accepted.size} accepted`);
 
   const { queue } = await openQueue(t, { dataDir, maxDeaths: 1000, maxJobs: 10_000 });
   const jobs = await queue.list();
