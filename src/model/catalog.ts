@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Fields } from './fields.js';
 import { LABEL_NAME } from './labels.js';
 import { DIGEST, MODEL_NAME, matching } from './manifest-check.js';
+import { RecentMap } from './recent-map.js';
 import type { StoreLogger, Version } from './version.js';
 import { loadVersionFolder } from './version-folder.js';
 
@@ -43,7 +44,7 @@ export class Catalog {
   private readonly states = new Map<string, Read<ModelState>>();
   /** By path of the number file: versions that were read and found whole. */
   private readonly whole = new Map<string, VersionRef>();
-  private readonly parsed = new Map<string, Promise<Version>>();
+  private readonly parsed = new RecentMap<string, Promise<Version>>();
   private readonly warned = new Set<string>();
 
   constructor(
@@ -81,8 +82,7 @@ export class Catalog {
     const version =
       this.parsed.get(key) ??
       loadVersionFolder(folder, model, digest).then((parts) => ({ model, version: number, digest, folder, ...parts }));
-    this.parsed.delete(key);
-    this.parsed.set(key, version);
+    this.parsed.touch(key, version);
     version.catch(() => this.parsed.delete(key));
     for (const oldest of this.parsed.keys()) {
       if (this.parsed.size <= MAX_PARSED) break;

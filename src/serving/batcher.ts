@@ -125,9 +125,9 @@ export class Batcher {
     this.#runs++;
     this.#running += batch;
     try {
-      const result = await engine.run(variant, input, batch);
-      onBatch?.({ variant, requests: 1, instances: batch, computeMs: result.computeMs, waitedMs: 0 });
-      return { ...result, together: batch };
+      const { logits, queueMs, computeMs } = await engine.run(variant, input, batch);
+      onBatch?.({ variant, requests: 1, instances: batch, computeMs, waitedMs: 0 });
+      return { logits, queueMs, computeMs, together: batch };
     } finally {
       this.#runs--;
       this.#running -= batch;

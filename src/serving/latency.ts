@@ -1,3 +1,5 @@
+import { RecentMap } from '../model/recent-map.js';
+
 /** Samples a median is taken over. */
 const SAMPLES = 31;
 /** Variants that are remembered; those not heard of for longest are forgotten. */
@@ -12,7 +14,7 @@ interface Ring {
 
 /** Compute time of one image, by variant: a moving median over the last 31 runs on this machine. */
 export class LatencyBook {
-  readonly #rings = new Map<string, Ring>();
+  readonly #rings = new RecentMap<string, Ring>();
 
   /** @param now in milliseconds, of a clock that does not go back */
   constructor(readonly now: () => number = () => performance.now()) {}
@@ -24,8 +26,7 @@ export class LatencyBook {
     ring.next = (ring.next + 1) % SAMPLES;
     ring.count = Math.min(ring.count + 1, SAMPLES);
     ring.at = this.now();
-    this.#rings.delete(key);
-    this.#rings.set(key, ring);
+    this.#rings.touch(key, ring);
     if (this.#rings.size > MAX_KEYS) this.#rings.delete(this.#rings.keys().next().value as string);
   }
 

@@ -3,12 +3,19 @@ import { ServiceError } from '../errors.js';
 /** The longest that a timer of Node's can wait. */
 const LONGEST_MS = 2 ** 31 - 1;
 
+/** What is used of an AbortSignal, so that who makes one for every request can give something lighter. */
+export interface Leaving {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 /** How long an answer is worth having. */
 export interface PatienceOptions {
   /** Milliseconds from now. */
   deadlineMs?: number;
   /** Aborted when nobody waits any longer. */
-  signal?: AbortSignal;
+  signal?: Leaving;
 }
 
 /**
@@ -18,7 +25,7 @@ export interface PatienceOptions {
 export class Patience {
   #ended: ServiceError | null = null;
   readonly #deadlineMs: number | undefined;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: Leaving | undefined;
   #listeners: Set<(reason: ServiceError) => void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -28,7 +35,7 @@ export class Patience {
     return new Patience(deadlineMs, signal);
   }
 
-  private constructor(deadlineMs: number | undefined, signal: AbortSignal | undefined) {
+  private constructor(deadlineMs: number | undefined, signal: Leaving | undefined) {
     this.#deadlineMs = deadlineMs;
     this.#signal = signal;
     if (deadlineMs === undefined) return;

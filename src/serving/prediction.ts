@@ -19,7 +19,8 @@ export function predictAnswer(inference: Inference, topK: number): PredictAnswer
   const { labels } = version.manifest;
   const predictions = Array.from({ length: batch }, (_, i) => {
     const top = rankLabels(logits, i * labels.length, labels, topK);
-    return { ...top[0], top };
+    const { label, index, probability } = top[0];
+    return { label, index, probability, top };
   });
   return {
     model: version.model,

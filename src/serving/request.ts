@@ -1,6 +1,7 @@
 import { ServiceError } from '../errors.js';
 import type { Version } from '../model/version.js';
 import type { Precision, Width } from '../quantize/precision.js';
+import type { Leaving } from './patience.js';
 import type { StepObserver } from './steps.js';
 
 /** What the caller may spend, and what it must get. */
@@ -57,7 +58,7 @@ export interface InferRequest {
   /** Milliseconds from now within which the answer is worth having; past it the request fails and frees its place. */
   deadlineMs?: number;
   /** Aborted when nobody waits for the answer any longer; what has not begun by then is not computed. */
-  signal?: AbortSignal;
+  signal?: Leaving;
   /** Told of the request's steps. */
   steps?: StepObserver;
 }

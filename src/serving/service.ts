@@ -220,10 +220,20 @@ class Service implements PredictionService {
       const energyUj = this.#costs.energyUj(version, precision) * batch;
       const expectedAccuracy = this.#costs.accuracy(version, precision);
       const totalMs = performance.now() - start;
-      const ran = { model, version: version.version, bits, activationBits, instances: batch };
-      const told = { ...ran, energyUj, expectedAccuracy };
-      const times = { totalMs, inputMs, queueMs, computeMs };
-      this.#observer.onPrediction?.({ ...told, ...times, ...(degraded && { degraded: degraded.reason }) });
+      this.#observer.onPrediction?.({
+        model,
+        version: version.version,
+        bits,
+        activationBits,
+        instances: batch,
+        energyUj,
+        expectedAccuracy,
+        totalMs,
+        inputMs,
+        queueMs,
+        computeMs,
+        ...(degraded && { degraded: degraded.reason }),
+      });
       const inference: Inference = {
         version,
         precision,

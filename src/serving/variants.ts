@@ -1,5 +1,6 @@
 import type { Engine, Variant, VariantSource } from '../engine/engine.js';
 import { ServiceError } from '../errors.js';
+import { RecentMap } from '../model/recent-map.js';
 import { type Precision, precisionKey } from '../quantize/precision.js';
 import type { ServingObserver } from './request.js';
 import { Space } from './space.js';
@@ -65,7 +66,7 @@ export class VariantCache {
   readonly #observer: ServingObserver;
   readonly #space: Space;
   /** Least recently used first. */
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new RecentMap<string, Entry>();
   #closed = false;
 
   constructor({ engine, maxBytes, waitMs = 2000, observer = {} }: VariantCacheOptions) {
@@ -199,8 +200,7 @@ export class VariantCache {
   #release(entry: Entry): void {
     entry.leases--;
     if (this.#entries.get(entry.key) !== entry) return; // its build failed
-    this.#entries.delete(entry.key);
-    this.#entries.set(entry.key, entry); // the most recently used
+    this.#entries.touch(entry.key, entry);
     if (!isIdle(entry)) return;
     if (this.#closed) this.#evict(entry, 'dropped');
     this.#space.retry();

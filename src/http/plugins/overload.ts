@@ -1,5 +1,6 @@
 /** For routes that predict: early refusal while the service is full, and an end to work that nobody waits for. */
 import type { FastifyReply, onRequestAsyncHookHandler } from 'fastify';
+import type { Leaving } from '../../serving/patience.js';
 import type { PredictionService } from '../../serving/request.js';
 
 /**
@@ -15,14 +16,34 @@ export function admission(service: Pick<PredictionService, 'admits'>): onRequest
  *
  * The response tells, not the request, whose `close` comes as soon as its body has been read.
  */
-export function abandoned(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController();
+export function abandoned(reply: FastifyReply): Leaving {
   const { raw } = reply;
-  if (raw.destroyed) controller.abort();
+  const client = new Client();
+  if (raw.destroyed) client.leave();
   else {
     raw.once('close', () => {
-      if (!raw.writableFinished) controller.abort();
+      if (!raw.writableFinished) client.leave();
     });
   }
-  return controller.signal;
+  return client;
+}
+
+/** Of an AbortSignal what a request needs: one for each would leave a piece in the old generation, thousands of times a second. */
+class Client implements Leaving {
+  aborted = false;
+  #listeners: (() => void)[] = [];
+
+  addEventListener(_type: 'abort', listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  removeEventListener(_type: 'abort', listener: () => void): void {
+    this.#listeners = this.#listeners.filter((other) => other !== listener);
+  }
+
+  leave(): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    for (const listener of [...this.#listeners]) listener();
+  }
 }

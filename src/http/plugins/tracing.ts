@@ -61,8 +61,8 @@ function endTrace(span: Span, request: FastifyRequest, reply: FastifyReply): voi
 }
 
 /** For a request to serving: whom it tells of its steps. */
-export function traced({ span }: FastifyRequest): { steps?: StepObserver } {
-  return span?.recording ? { steps: span } : {};
+export function traced({ span }: FastifyRequest): StepObserver | undefined {
+  return span?.recording ? span : undefined;
 }
 
 /** What is known when it comes in. The path alone: a query may hold anything. */

@@ -51,10 +51,11 @@ export function inferRoutes(app: App, { service, repository, observer, maxBodyBy
         const { model, version } = request.params as { model: string; version?: number };
         repository.check(model);
         const call = readInferCall(request.body as Buffer, headerLength(request), request.query, request.mediaType);
-        const { bits, activationBits } = call.request.choice;
+        const { choice, body, deadlineMs } = call.request;
+        const { bits, activationBits } = choice;
         Object.assign(facts, { bits, activationBits });
         const inference = await service
-          .infer({ ...call.request, model, version, signal: abandoned(reply), ...traced(request) })
+          .infer({ model, version, choice, body, deadlineMs, signal: abandoned(reply), steps: traced(request) })
           .finally(() => void repository.ended(model).catch(() => undefined));
         Object.assign(facts, {
           model,

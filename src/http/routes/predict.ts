@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.js';
-import type { PredictBody, PredictionService, PredictRequest } from '../../serving/request.js';
+import type { PredictBody, PredictionService } from '../../serving/request.js';
 import { readChoice } from '../choice.js';
 import { binaryBodies, IMAGE_TYPES, JSON_TYPE, jsonBodies, RAW_TYPE } from '../plugins/bodies.js';
 import { abandoned, admission } from '../plugins/overload.js';
@@ -30,8 +30,11 @@ export function predictRoutes(app: App, { service }: { service: PredictionServic
       const { facts, query } = request;
       facts.bits = query.bits;
       facts.activationBits = query.activation_bits;
-      const asked = toRequest(query, readBody(request, query.dtype));
-      const answer = await service.predict({ ...asked, signal: abandoned(reply), ...traced(request) });
+      const { model, version, label, top_k: topK, timeout_ms: deadlineMs } = query;
+      const choice = readChoice(query, 'query');
+      const body = readBody(request, query.dtype);
+      const [signal, steps] = [abandoned(reply), traced(request)];
+      const answer = await service.predict({ model, version, label, choice, topK, deadlineMs, body, signal, steps });
       facts.model = answer.model;
       facts.version = answer.version;
       facts.bits = answer.bits;
@@ -40,11 +43,6 @@ export function predictRoutes(app: App, { service }: { service: PredictionServic
       return answer;
     },
   );
-}
-
-function toRequest(query: PredictQuery, body: PredictBody): PredictRequest {
-  const { model, version, label, top_k: topK, timeout_ms: deadlineMs } = query;
-  return { model, version, label, choice: readChoice(query, 'query'), topK, deadlineMs, body };
 }
 
 /** The parsers leave JSON as a value that the schema has checked, and everything else as a Buffer. */

@@ -105,7 +105,7 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
       body,
       deadlineMs,
       signal: abandoned(reply),
-      ...traced(request),
+      steps: traced(request),
     });
     facts.model = inference.version.model;
     facts.version = inference.version.version;
