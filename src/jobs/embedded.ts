@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import { hashOf } from '../model/digest.js';
 import type { TrainRequest } from '../training/request.js';
 import { Attempt } from './attempt.js';
-import { isTerminal } from './event-log.js';
 import { FolderLock } from './folder-lock.js';
 import { JobIds } from './identifier.js';
 import type { Job, JobEvent, JobOrigin, JobQueue, JobState } from './job.js';
@@ -10,8 +9,8 @@ import { Journal } from './journal.js';
 import { Ledger } from './ledger.js';
 import { DEFAULTS, type QueueOptions } from './options.js';
 import { recover } from './recovery.js';
-import { checkKey, checkSameRequest, jobFinished, queueClosing, queueFull } from './submission.js';
-import { accepted, cancelled } from './transitions.js';
+import { checkKey, checkSameRequest, queueClosing, queueFull } from './submission.js';
+import { accepted, cancelAsked } from './transitions.js';
 
 /** A queue in this process: jobs on disk, one at a time on a worker thread, first in first out. */
 export class EmbeddedQueue implements JobQueue {
@@ -102,11 +101,7 @@ export class EmbeddedQueue implements JobQueue {
   }
 
   async cancel(id: string): Promise<Job> {
-    const record = await this.#ledger.update(id, (r) => {
-      if (isTerminal(r.job.state)) throw jobFinished(r.job);
-      if (r.job.state === 'queued') return cancelled(r);
-      return r.cancelRequested ? null : { ...r, cancelRequested: true };
-    });
+    const record = await this.#ledger.update(id, cancelAsked);
     if (record.job.state === 'running' && this.#attempt?.id === id) this.#attempt.cancel();
     await this.#prune();
     return this.#view(record.job);

@@ -1,6 +1,8 @@
 import { NO_PROGRESS, type TrainRequest } from '../training/request.js';
+import { isTerminal } from './event-log.js';
 import type { Job, JobOrigin, JobProgress, JobResult } from './job.js';
 import type { JobRecord } from './journal.js';
+import { jobFinished } from './submission.js';
 
 /** The changes of state that a job can go through, as pure functions of its record. */
 
@@ -54,6 +56,17 @@ export function failed(record: JobRecord, error: { code: string; message: string
 /** queued or running → cancelled */
 export function cancelled(record: JobRecord): JobRecord {
   return change(record, { state: 'cancelled', finished_at: now() });
+}
+
+/**
+ * What becomes of a job that somebody wants cancelled: one that waits is, one that runs is told to stop; null where it was
+ * told before.
+ * @throws ServiceError job_finished
+ */
+export function cancelAsked(record: JobRecord): JobRecord | null {
+  if (isTerminal(record.job.state)) throw jobFinished(record.job);
+  if (record.job.state === 'queued') return cancelled(record);
+  return record.cancelRequested ? null : { ...record, cancelRequested: true };
 }
 
 /** running, and on disk as far as this. Deaths before it count no more: the job gets on. */

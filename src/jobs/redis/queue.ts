@@ -6,8 +6,8 @@ import type { TrainRequest } from '../../training/request.js';
 import { isTerminal } from '../event-log.js';
 import { isJobId, JobIds } from '../identifier.js';
 import type { Job, JobEvent, JobOrigin, JobQueue, JobState } from '../job.js';
-import { checkKey, checkSameRequest, jobFinished, queueClosing, queueFull } from '../submission.js';
-import { accepted, cancelled } from '../transitions.js';
+import { checkKey, checkSameRequest, queueClosing, queueFull } from '../submission.js';
+import { accepted, cancelAsked } from '../transitions.js';
 import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
 import { Events } from './events.js';
@@ -90,11 +90,7 @@ export class RedisQueue implements JobQueue {
   }
 
   async cancel(id: string): Promise<Job> {
-    const { job } = await this.#ledger.update(id, (r) => {
-      if (isTerminal(r.job.state)) throw jobFinished(r.job);
-      if (r.job.state === 'queued') return cancelled(r);
-      return r.cancelRequested ? null : { ...r, cancelRequested: true };
-    });
+    const { job } = await this.#ledger.update(id, cancelAsked);
     if (job.state !== 'cancelled') return this.#ledger.get(id);
     await this.#dispatch.remove(id);
     await this.#ledger.prune(this.#options.maxJobs).catch(() => undefined);
