@@ -3,7 +3,7 @@ import { ServiceError } from '../../errors.js';
 import type { InferRequest, PredictBody, TensorBody } from '../../serving/request.js';
 import { readChoice } from '../choice.js';
 import { readJson } from '../plugins/json.js';
-import { validatorCompiler } from '../plugins/validation.js';
+import { checked, validatorCompiler } from '../plugins/validation.js';
 import { type Datatype, InferBody, type InferQuery, OUTPUTS, type OutputName } from '../schemas/oip-infer.js';
 
 export interface RequestedOutput {
@@ -71,9 +71,7 @@ function readMessage(json: Buffer, binary: Buffer, { datatype, ...queryDial }: I
     const [field, expected] = ['datatype', 'it in the input tensor unless the body is raw'];
     throw new ServiceError('invalid_field', `${field}: expected ${expected}, got it in the query`, { field, expected });
   }
-  const checked = checkBody(readJson(json)) as { value: InferBody } | { error: Error };
-  if ('error' in checked) throw checked.error;
-  const { id, parameters = {}, inputs, outputs } = checked.value;
+  const { id, parameters = {}, inputs, outputs } = checked<InferBody>(checkBody, readJson(json));
   const dial: Dial = { ...parameters };
   for (const [name, value] of Object.entries(queryDial)) {
     if (!(name in parameters)) Object.assign(dial, { [name]: value });

@@ -55,6 +55,13 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
 export const bodyCheckedByCore: FastifySchemaCompiler<TSchema> = (route) =>
   route.httpPart === 'body' ? () => true : validatorCompiler(route);
 
+/** A value as a compiled check leaves it. @throws the check's ServiceError */
+export function checked<T>(check: (data: unknown) => unknown, data: unknown): T {
+  const answer = check(data) as { value: T } | { error: Error };
+  if ('error' in answer) throw answer.error;
+  return answer.value;
+}
+
 /** Refuses a wrong query before the body is read; after the token check of a scope. */
 export function queryBeforeBody(app: App): void {
   app.addHook('preParsing', async (request) => {

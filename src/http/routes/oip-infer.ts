@@ -1,13 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { PredictionService, ServingObserver } from '../../serving/request.js';
+import { inferFor } from '../inference.js';
 import { inferenceBodies } from '../oip/bodies.js';
 import { acceptedCoding, compress } from '../oip/compression.js';
 import type { Repository } from '../oip/repository.js';
 import { readInferCall } from '../oip/request.js';
 import { type EncodedAnswer, encodeAnswer } from '../oip/response.js';
 import { JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
-import { abandoned, admission } from '../plugins/overload.js';
-import { traced } from '../plugins/tracing.js';
+import { admission } from '../plugins/overload.js';
 import { bodyCheckedByCore } from '../plugins/validation.js';
 import { InferenceModel, InferenceVersion } from '../schemas/oip.js';
 import { HEADER_LENGTH, InferHeaders, InferQuery, inferBody, inferResponses } from '../schemas/oip-infer.js';
@@ -47,23 +47,13 @@ export function inferRoutes(app: App, { service, repository, observer, maxBodyBy
         validatorCompiler: bodyCheckedByCore,
       },
       async (request, reply) => {
-        const { facts } = request;
         const { model, version } = request.params as { model: string; version?: number };
         repository.check(model);
         const call = readInferCall(request.body as Buffer, headerLength(request), request.query, request.mediaType);
         const { choice, body, deadlineMs } = call.request;
-        const { bits, activationBits } = choice;
-        Object.assign(facts, { bits, activationBits });
-        const inference = await service
-          .infer({ model, version, choice, body, deadlineMs, signal: abandoned(reply), steps: traced(request) })
-          .finally(() => void repository.ended(model).catch(() => undefined));
-        Object.assign(facts, {
-          model,
-          version: inference.version.version,
-          bits: inference.precision.weightBits,
-          activationBits: inference.precision.activationBits,
-          energyUj: inference.cost.energyUj,
-        });
+        const inference = await inferFor(service, request, reply, { model, version, choice, body, deadlineMs }).finally(
+          () => void repository.ended(model).catch(() => undefined),
+        );
         const start = performance.now();
         const answer = encodeAnswer(inference, call.id, call.outputs);
         const outputMs = performance.now() - start;

@@ -4,7 +4,7 @@ import type { Repository } from '../oip/repository.js';
 import { type AdminGuard, bearerToken } from '../plugins/auth.js';
 import { JSON_TYPE } from '../plugins/bodies.js';
 import { readJson } from '../plugins/json.js';
-import { bodyCheckedByCore, validatorCompiler } from '../plugins/validation.js';
+import { bodyCheckedByCore, checked, validatorCompiler } from '../plugins/validation.js';
 import { NoQuery } from '../schemas/common.js';
 import { ControlBody, controlResponses, IndexBody, InferenceModel, indexResponses } from '../schemas/oip.js';
 import type { App } from '../types.js';
@@ -80,7 +80,5 @@ export function repositoryControlRoutes(app: App, { repository, maxBodyBytes }: 
 function readBody<T>({ body }: FastifyRequest, check: (data: unknown) => unknown): Partial<T> {
   const bytes = body as Buffer | undefined;
   if (bytes === undefined || bytes.length === 0) return {};
-  const checked = check(readJson(bytes)) as { value: T } | { error: Error };
-  if ('error' in checked) throw checked.error;
-  return checked.value;
+  return checked<T & object>(check, readJson(bytes));
 }

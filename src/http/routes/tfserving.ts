@@ -2,10 +2,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Inference, InferRequest, PredictionService } from '../../serving/request.js';
 import { mergeChoice } from '../choice.js';
+import { inferFor } from '../inference.js';
 import type { ModelCatalog } from '../parts.js';
 import { JSON_TYPE, jsonBodies } from '../plugins/bodies.js';
-import { abandoned, admission } from '../plugins/overload.js';
-import { traced } from '../plugins/tracing.js';
+import { admission } from '../plugins/overload.js';
 import { NoQuery } from '../schemas/common.js';
 import type { PrecisionQuery } from '../schemas/precision.js';
 import {
@@ -94,24 +94,10 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
     fields: PrecisionQuery,
     body: InferRequest['body'],
   ): Promise<Inference> {
-    const { facts } = request;
     const { timeout_ms: deadlineMs, ...query } = request.query as InferenceQuery;
+    const { model, version, label } = request.params as Target;
     const choice = mergeChoice(query, fields);
-    facts.bits = choice.bits;
-    facts.activationBits = choice.activationBits;
-    const inference = await service.infer({
-      ...(request.params as Target),
-      choice,
-      body,
-      deadlineMs,
-      signal: abandoned(reply),
-      steps: traced(request),
-    });
-    facts.model = inference.version.model;
-    facts.version = inference.version.version;
-    facts.bits = inference.precision.weightBits;
-    facts.activationBits = inference.precision.activationBits;
-    facts.energyUj = inference.cost.energyUj;
+    const inference = await inferFor(service, request, reply, { model, version, label, choice, body, deadlineMs });
     reply.headers(ranHeaders(inference));
     return inference;
   }

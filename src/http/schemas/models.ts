@@ -135,6 +135,17 @@ export const variantResponses = {
   ...problems(example.invalidField, example.unknownField, example.modelNotFound),
 };
 
+/** Of a body that names a version of a model, whatever its other fields. */
+const versionChoiceProblems = [
+  example.emptyBody,
+  example.malformedJson,
+  example.unauthorized,
+  example.modelNotFound,
+  example.versionNotFound,
+  example.bodyTooLarge,
+  example.mediaType,
+];
+
 export const CurrentBody = strictObject(
   { version: VersionNumber('The version to make current') },
   { examples: [{ version: 1 }] },
@@ -154,13 +165,7 @@ export const currentResponses = {
       expected: 'a whole number of at least 1',
       actual: 'nothing',
     }),
-    example.emptyBody,
-    example.malformedJson,
-    example.unauthorized,
-    example.modelNotFound,
-    example.versionNotFound,
-    example.bodyTooLarge,
-    example.mediaType,
+    ...versionChoiceProblems,
   ),
 };
 
@@ -190,13 +195,7 @@ export const labelResponses = {
         actual: 'nothing',
       },
     ),
-    example.emptyBody,
-    example.malformedJson,
-    example.unauthorized,
-    example.modelNotFound,
-    example.versionNotFound,
-    example.bodyTooLarge,
-    example.mediaType,
+    ...versionChoiceProblems,
   ),
 };
 
