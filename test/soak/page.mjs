@@ -12,7 +12,7 @@ export function page({ date, node, cores, load, minutes, kills, seed, soak, prom
   });
   return `# Soak and chaos
 
-    npm run soak -- --minutes=10 --kills=20 --write
+    npm run soak -- --minutes=${minutes} --kills=${kills} --write
 
 One process on the loopback gets ${minutes} minutes of good requests of three models at all widths with room for few variants, bad
 requests of every kind, clients that hang up, trainings, cancels, publishes and rollbacks. Another one is ended by SIGKILL ${kills} times
