@@ -150,9 +150,18 @@ struct WinogradProduct {
   Epilogue epilogue;
 };
 
+/**
+ * Cycles of it for 16 rows and C channels, within some per cent: transforming weights takes weights · C, 64 channels of a
+ * tile's inputs `inputs`, a tile tile · C + tile_start. The direct way takes pixel · C + pixel_start for a pixel.
+ */
+struct WinogradCosts {
+  double weights, inputs, tile, tile_start, pixel, pixel_start;
+};
+
 /** One form of it: tiles of `rows` pixels by 2, by products at `places` places. */
 struct WinogradKernels {
   size_t rows, places;
+  WinogradCosts costs;
   void (*inputs)(const WinogradInputs&);
   void (*weights)(const WinogradWeights&);
   void (*product)(const WinogradProduct&);

@@ -26,7 +26,7 @@ inline void tile(const Product& p, size_t pixel, size_t row, const Unpacker& u, 
       for (size_t b = 0; b < NB; b++) {
         weights[b] = W == Weights::bytes ? _mm512_loadu_si512(w + b * stride) : u.codes(w + b * stride);
         if (W == Weights::keep) _mm512_store_si512(kept + b * kept_stride, weights[b]);
-        _mm_prefetch(reinterpret_cast<const char*>(w + b * stride + 1024), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(w + b * stride + 2048), _MM_HINT_T0);
       }
       w += step;
       if (W == Weights::keep) kept += 64;

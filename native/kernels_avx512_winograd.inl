@@ -229,4 +229,6 @@ void winograd_product(const WinogradProduct& p) {
   else winograd_groups<false>(p);
 }
 
-constexpr WinogradKernels kWinograd = {2, 16, winograd_inputs, winograd_weights, winograd_product};
+constexpr WinogradKernels winograd_squares(const WinogradCosts& costs) {
+  return {2, 16, costs, winograd_inputs, winograd_weights, winograd_product};
+}

@@ -141,4 +141,6 @@ void winograd_row_product(const WinogradProduct& p) {
   else winograd_row_groups<false>(p);
 }
 
-constexpr WinogradKernels kWinogradRows = {1, 12, winograd_row_inputs, winograd_row_weights, winograd_row_product};
+constexpr WinogradKernels winograd_rows(const WinogradCosts& costs) {
+  return {1, 12, costs, winograd_row_inputs, winograd_row_weights, winograd_row_product};
+}

@@ -29,7 +29,14 @@ namespace {
 #include "kernels_avx512_float_depthwise.inl"
 #include "kernels_avx512_search.inl"
 
-constexpr Kernels make() {
+/** A Zen 4, which does 64 bytes in two halves. */
+constexpr WinogradKernels kHalvesSquares = winograd_squares({15, 75, 4.2, 70, 2.5, 10});
+constexpr WinogradKernels kHalvesRows = winograd_rows({15, 60, 3.15, 30, 2.5, 10});
+/** A Zen 5, with two dot products of 64 bytes a cycle: the direct way gains the most. */
+constexpr WinogradKernels kWholeSquares = winograd_squares({15, 60, 2.3, 40, 1.2, 3});
+constexpr WinogradKernels kWholeRows = winograd_rows({14.5, 50, 1.75, 15, 1.2, 3});
+
+constexpr Kernels make(const WinogradKernels* squares, const WinogradKernels* rows) {
   Kernels k = generic_kernels("avx512-vnni");
   k.packed_weights = true;
   k.product = product;
@@ -45,11 +52,11 @@ constexpr Kernels make() {
   k.codes = codes;
   k.fold = fold;
   k.turn = turn;
-  k.winograd = &kWinograd;
-  k.winograd_rows = &kWinogradRows;
+  k.winograd = squares;
+  k.winograd_rows = rows;
   return k;
 }
-constexpr Kernels kKernels = make();
+constexpr Kernels kHalves = make(&kHalvesSquares, &kHalvesRows), kWhole = make(&kWholeSquares, &kWholeRows);
 
 bool supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -58,7 +65,11 @@ bool supported() {
 }
 }  // namespace
 
-const Kernels* avx512_vnni_kernels() { return supported() ? &kKernels : nullptr; }
+const Kernels* avx512_vnni_kernels() {
+  if (!supported()) return nullptr;
+  // Of AMD's family 25 only Zen 4 comes as far as here.
+  return __builtin_cpu_is("amdfam19h") ? &kHalves : &kWhole;
+}
 }  // namespace bitdial
 #else
 namespace bitdial {

@@ -153,21 +153,19 @@ class Winograd {
   std::vector<WinogradGroup> groups_;
 };
 
-/**
- * Whether the Winograd way takes less time than the direct one. Cycles of a Zen 4 for 16 rows, within some per cent from
- * 32 channels and two tiles on; widths make next to no difference.
- */
+/** Whether the Winograd way takes less time than the direct one; widths make next to no difference. */
 bool pays(const Op& op, size_t images, WinogradForm form, const WinogradKernels& k) {
   const WindowShape& w = op.window;
-  const bool square = form == WinogradForm::square;
+  const WinogradCosts& c = k.costs;
   const double blocks = static_cast<double>(blocks_of(op.linear, form)), channels = w.channels;
   const double steps = static_cast<double>((w.channels + size_t{63}) / 64);
   const Grid grid(w, k);
   const double tiles = static_cast<double>(grid.per_image * images);
   const double times = std::ceil(tiles / static_cast<double>(std::min(grid.most, grid.step(images) * grid.per_image)));
-  const double weights = 15 * channels + 100, inputs = (square ? 75 : 60) * steps;
-  const double tile = square ? 4.2 * channels + 70 : 3.15 * channels + 30;
-  const double pixels = static_cast<double>(images) * w.out_height * w.out_width, pixel = 2.5 * channels + 10;
+  const double weights = c.weights * channels + 100, inputs = c.inputs * steps;
+  const double tile = c.tile * channels + c.tile_start;
+  const double pixels = static_cast<double>(images) * w.out_height * w.out_width;
+  const double pixel = c.pixel * channels + c.pixel_start;
   return times * blocks * weights + tiles * (blocks * tile + inputs) < pixels * blocks * pixel;
 }
 
