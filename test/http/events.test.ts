@@ -121,6 +121,57 @@ test('comments keep a quiet stream alive, and a client that goes away frees it',
   assert.equal(app.queue.open, 0);
 });
 
+/** The queue looks a job up when `until` has come; resolves when it is asked to. */
+function slowLookUp({ queue }: TestApp, until: Promise<unknown>): Promise<void> {
+  const get = queue.get.bind(queue);
+  return new Promise((resolve) => {
+    queue.get = async (id) => {
+      resolve();
+      await until;
+      return get(id);
+    };
+  });
+}
+
+test('a client that is gone before its stream begins leaves nothing open', async (t) => {
+  const app = await testApp(t, { heartbeatMs: 10 });
+  const id = await accepted(app);
+  const gone = new Promise<void>((resolve) => {
+    app.app.server.once('request', (_request, response) => response.once('close', resolve));
+  });
+  const asked = slowLookUp(app, gone);
+  const { port } = app.app.server.address() as AddressInfo;
+  const path = `/admin/jobs/${id}/events`;
+  const request = httpRequest({ port, path, headers: { authorization: AUTHORIZATION } }).end();
+  request.on('error', () => undefined);
+  await asked;
+  request.destroy();
+  await gone;
+  // some turns for what the look-up's answer would begin
+  await sleep(100);
+  assert.equal(app.queue.open, 0);
+});
+
+test('a stream that is asked for while the app closes holds it up no longer than one that is open', async (t) => {
+  const app = await testApp(t);
+  const id = await accepted(app);
+  let begin = (): void => undefined;
+  const closing = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const asked = slowLookUp(app, closing);
+  const following = Follower.open(t, app, id);
+  await asked;
+  const closed = app.app.close();
+  // the hooks before the close have run when nobody is listened to any more
+  while (app.app.server.listening) await sleep(5);
+  begin();
+  const follower = await following;
+  await Promise.all([follower.ended, closed]);
+  assert.match(follower.text, /^retry: \d+\n\n$/);
+  assert.equal(app.queue.open, 0);
+});
+
 test('a client that does not read holds back the reading of more', async (t) => {
   const app = await testApp(t);
   const id = await accepted(app);

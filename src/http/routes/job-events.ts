@@ -15,8 +15,10 @@ export function jobEventRoutes(
   { queue, heartbeatMs = 15_000 }: { queue: JobQueue; heartbeatMs?: number },
 ): void {
   const streams = new Set<AbortController>();
+  let closing = false;
   // an open stream would hold a drain up to its end; clients come back with Last-Event-ID
   app.addHook('preClose', async () => {
+    closing = true;
     for (const controller of streams) controller.abort();
   });
 
@@ -38,9 +40,16 @@ export function jobEventRoutes(
     async (request, reply) => {
       const { id } = request.params;
       const after = Number(request.headers['last-event-id'] ?? 0);
-      const job = await queue.get(id);
       const controller = new AbortController();
       const { signal } = controller;
+      // before anything is waited for: a client may go away, or a drain begin, in the meantime
+      reply.raw.once('close', () => {
+        streams.delete(controller);
+        controller.abort();
+      });
+      streams.add(controller);
+      if (closing) controller.abort();
+      const job = await queue.get(id);
       const events = queue.events(id, after, signal)[Symbol.asyncIterator]();
       let first: Promise<IteratorResult<JobEvent>> = events.next();
       if (ENDED.has(job.state)) {
@@ -50,10 +59,8 @@ export function jobEventRoutes(
         first = Promise.resolve(result);
       }
 
-      streams.add(controller);
       const stream = new PassThrough();
       const heartbeat = setInterval(() => stream.writableNeedDrain || stream.write(': still here\n\n'), heartbeatMs);
-      reply.raw.once('close', () => controller.abort());
       stream.write(`retry: ${RETRY_MS}\n\n`);
       pump(first, events, stream, signal)
         .catch((error: Error) => {
@@ -61,7 +68,6 @@ export function jobEventRoutes(
         })
         .finally(async () => {
           clearInterval(heartbeat);
-          streams.delete(controller);
           stream.end();
           await events.return?.();
         });
