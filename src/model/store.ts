@@ -124,8 +124,10 @@ export class ModelStore {
     this.catalog.forget(model);
     if (!makeCurrent) return this.get(model, number);
     const state = await this.catalog.find(model);
-    // What another process has published and made current in the meantime is not turned back.
-    if (same === undefined && state?.pinned && (state.current ?? 0) > number) return this.get(model, number);
+    // What another process has published and made current in the meantime is not turned back; content that is there
+    // already is, where it is asked for by itself and not as the end of a publication that was begun before.
+    const isLate = same === undefined || options.once !== undefined;
+    if (isLate && state?.pinned && (state.current ?? 0) > number) return this.get(model, number);
     return this.setCurrent(model, number);
   }
 

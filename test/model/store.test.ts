@@ -177,6 +177,18 @@ test('what is to be published once is, whoever tries how often, and wherever', a
   assert.equal((await store.publish(newVersion(51), { makeCurrent: true, once: 'job-2' })).version, 3);
 });
 
+test('what was published once turns nothing back that was made current since, also with the same content', async () => {
+  const { store } = await openStore();
+  const once = { makeCurrent: true, once: 'job-1' };
+  const first = await store.publish(newVersion(1), once);
+  await publish(store, 2, true);
+  for (const mark of [1, 3]) {
+    const late = await store.publish(newVersion(mark), once);
+    assert.deepEqual([late.version, late.digest], [1, first.digest]);
+    assert.equal((await store.models())[0].current, 2);
+  }
+});
+
 test('a publication that a kill cut off before its number is gone on with, as it was', async () => {
   const { store, written } = await openStore();
   const first = await store.publish(newVersion(1), { makeCurrent: true, once: 'job-1' });
