@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TrainingOptions } from '../training/trainer.js';
 import type { Job, JobProgress } from './job.js';
-import type { JobRecord } from './journal.js';
 import { type Logger, marked } from './logger.js';
 import type { AttemptObserver, JobObserver } from './observer.js';
 import { findPublication, type PublicationStore } from './publication.js';
+import type { JobRecord } from './record.js';
 import { Throttle } from './throttle.js';
 import { advanced, cancelled, failed, interrupted, requeued, started, succeeded } from './transitions.js';
 import { type Outcome, startWorker, type WorkerRun } from './worker-host.js';

@@ -1,20 +1,10 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncFolder } from '../model/durable.js';
-import type { Job, JobEvent, JobState } from './job.js';
+import { isTerminal, type JobEvent } from './job.js';
 
 const CHUNK = 65536;
 const NEWLINE = 10;
-
-export function isTerminal(state: JobState): boolean {
-  return state === 'succeeded' || state === 'failed' || state === 'cancelled';
-}
-
-/** What an event says of the job. */
-export function eventData(job: Job): JobEvent['data'] {
-  const { id, state, attempts, progress, result, error, backend } = job;
-  return { id, state, attempts, progress, result, error, backend };
-}
 
 /**
  * The events of one job: a file of JSON lines whose ids count 1, 2, 3 … also across restarts. Readers follow the file

@@ -1,6 +1,12 @@
 import type { TrainingProgress, TrainRequest } from '../training/request.js';
 
-export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+export const JOB_STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
+export type JobState = (typeof JOB_STATES)[number];
+
+/** Whether nothing becomes of a job any more. */
+export function isTerminal(state: JobState): boolean {
+  return state === 'succeeded' || state === 'failed' || state === 'cancelled';
+}
 
 /** A training job as the store keeps it and as `GET /admin/jobs/{id}` shows it (less the idempotency fields). */
 export interface Job {
@@ -51,6 +57,12 @@ export interface JobEvent {
   at: string;
   type: 'state' | 'progress';
   data: Pick<Job, 'id' | 'state' | 'attempts' | 'progress' | 'result' | 'error' | 'backend'>;
+}
+
+/** What an event says of the job. */
+export function eventData(job: Job): JobEvent['data'] {
+  const { id, state, attempts, progress, result, error, backend } = job;
+  return { id, state, attempts, progress, result, error, backend };
 }
 
 export type RedisState = 'off' | 'up' | 'down';

@@ -1,27 +1,12 @@
 import { readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder, replaceFile } from '../model/durable.js';
-import { NO_PROGRESS } from '../training/request.js';
-import { isTerminal } from './event-log.js';
-import { isJobId } from './identifier.js';
-import type { Job, JobProgress, JobState } from './job.js';
+import { isTerminal } from './job.js';
 import type { Logger } from './logger.js';
-
-/** A job, and what the queue alone has to know about it after a restart. */
-export interface JobRecord {
-  readonly job: Job;
-  /** Attempts that ended by the death of the process or of the worker thread. */
-  readonly deaths: number;
-  /** A cancel was accepted while it ran. */
-  readonly cancelRequested: boolean;
-  /** How far the job's checkpoint is; null without one. */
-  readonly checkpoint: JobProgress | null;
-}
+import { type JobRecord, parseRecord, recordText } from './record.js';
 
 /** As `replaceFile` names a file that is still being written; under the folder's lock, one found at start is left over. */
 const TEMPORARY = '.tmp-';
-const FORMAT = 'bitdial-job/1';
-const STATES: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
 const ENDING = '.json';
 const EVENTS_ENDING = '.events.ndjson';
 const CHECKPOINT_ENDING = '.checkpoint';
@@ -63,10 +48,7 @@ export class Journal {
 
   /** When it resolves the record survives a kill. */
   save(record: JobRecord): Promise<void> {
-    const { job, deaths, cancelRequested, checkpoint } = record;
-    const file = { format: FORMAT, job, deaths, cancel_requested: cancelRequested, checkpoint };
-    const text = JSON.stringify(file, null, 1);
-    return replaceFile(join(this.#folder, job.id + ENDING), `${text}\n`);
+    return replaceFile(join(this.#folder, record.job.id + ENDING), `${recordText(record, 1)}\n`);
   }
 
   /** Removes a job and its events; the events last, so that none can belong to a later look-up. */
@@ -124,37 +106,4 @@ export class Journal {
       if (error.code !== 'ENOENT') throw error;
     });
   }
-}
-
-/** Throws where the text is not a whole job record of that id. */
-function parseRecord(text: string, id: string): JobRecord {
-  const file = JSON.parse(text) as Record<string, unknown> & { job?: Job };
-  const { job, deaths, cancel_requested: cancelRequested, checkpoint = null } = file;
-  const expect = (right: boolean, what: string): void => {
-    if (!right) throw new Error(`job file: expected ${what}`);
-  };
-  expect(file.format === FORMAT, `format ${FORMAT}`);
-  expect(isJobId(id) && typeof job === 'object' && job !== null && job.id === id, 'a job with the id of its file name');
-  const known = job as Job;
-  expect(STATES.includes(known.state), `a state among ${STATES.join(', ')}`);
-  expect(typeof known.request === 'object' && known.request !== null, 'a request');
-  expect(typeof known.request.model === 'string', 'a model name in the request');
-  expect(typeof known.progress === 'object' && known.progress !== null, 'a progress');
-  expect(typeof known.created_at === 'string' && typeof known.requestHash === 'string', 'created_at and requestHash');
-  expect(known.idempotencyKey === null || typeof known.idempotencyKey === 'string', 'an idempotency key or null');
-  expect(Number.isInteger(known.attempts) && Number.isInteger(deaths), 'whole numbers of attempts and deaths');
-  expect(typeof cancelRequested === 'boolean', 'cancel_requested');
-  expect(typeof checkpoint === 'object', 'a checkpoint or null');
-  return {
-    // a record may be older than these
-    job: { ...known, origin: known.origin ?? null, progress: whole(known.progress) },
-    deaths: deaths as number,
-    cancelRequested: cancelRequested as boolean,
-    checkpoint: checkpoint === null ? null : whole(checkpoint as JobProgress),
-  };
-}
-
-/** A record may be older than a field of its progress. */
-function whole(progress: JobProgress): JobProgress {
-  return { ...NO_PROGRESS, ...progress };
 }

@@ -1,7 +1,8 @@
-import { EventLog, eventData, isTerminal } from './event-log.js';
-import type { Job, JobEvent } from './job.js';
-import type { JobRecord, Journal } from './journal.js';
+import { EventLog } from './event-log.js';
+import { eventData, isTerminal, type Job, type JobEvent } from './job.js';
+import type { Journal } from './journal.js';
 import type { Logger } from './logger.js';
+import type { JobRecord } from './record.js';
 import { jobNotFound } from './submission.js';
 
 /**

@@ -1,7 +1,7 @@
 import type { Job } from './job.js';
-import type { JobRecord } from './journal.js';
 import type { Logger } from './logger.js';
 import { findPublication, type PublicationStore } from './publication.js';
+import type { JobRecord } from './record.js';
 import { interrupted, succeeded } from './transitions.js';
 
 export interface RecoveryOptions {

@@ -1,7 +1,6 @@
 import { NO_PROGRESS, type TrainRequest } from '../training/request.js';
-import { isTerminal } from './event-log.js';
-import type { Job, JobOrigin, JobProgress, JobResult } from './job.js';
-import type { JobRecord } from './journal.js';
+import { isTerminal, type Job, type JobOrigin, type JobProgress, type JobResult } from './job.js';
+import type { JobRecord } from './record.js';
 import { jobFinished } from './submission.js';
 
 /** The changes of state that a job can go through, as pure functions of its record. */

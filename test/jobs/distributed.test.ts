@@ -91,6 +91,29 @@ describe('several processes over one Redis', { skip, concurrency: 3 }, () => {
     assert.deepEqual(await one.counts(), { queued: 0, running: 0, succeeded: 0, failed: 0, cancelled: 1 });
   });
 
+  it('leave a record that they cannot read to those who can, and read one of before', async (t) => {
+    const replicas = await Replicas.over(t, await sharedRedis());
+    const queue = await replicas.serving();
+    const [newer, older] = [await queue.submit(request(), null), await queue.submit(request(), null)].map((s) => s.job);
+    const { redis, recordKey } = replicas.client();
+    const whole = (await redis.hget(recordKey(newer.id), 'record')) ?? '';
+    await redis.hset(recordKey(newer.id), 'record', JSON.stringify({ format: 'bitdial-job/9', job: 'elsewhere' }));
+    const { origin: _origin, ...job } = older;
+    const { phase, epochs } = job.progress;
+    const old = { job: { ...job, progress: { phase, epochs } }, deaths: 0, cancelRequested: false };
+    await redis.hset(recordKey(older.id), 'record', JSON.stringify(old));
+    assert.deepEqual(await queue.list(), [older]);
+    await assert.rejects(queue.get(newer.id), { code: 'job_not_found' });
+    await replicas.trainer();
+    assert.equal((await ended(queue, older.id)).state, 'succeeded');
+    assert.deepEqual(
+      (await queue.list()).map(({ id }) => id),
+      [older.id],
+    );
+    await redis.hset(recordKey(newer.id), 'record', whole);
+    assert.equal((await ended(queue, newer.id)).state, 'succeeded');
+  });
+
   it('make one job of one key, and ids that sort, whichever replicas are asked', async (t) => {
     const replicas = await Replicas.over(t, await sharedRedis());
     const queues = await Promise.all([1, 2, 3].map(() => replicas.serving()));

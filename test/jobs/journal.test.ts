@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { isJobId, JobIds } from '../../src/jobs/identifier.js';
-import { type JobRecord, Journal } from '../../src/jobs/journal.js';
+import { Journal } from '../../src/jobs/journal.js';
+import type { JobRecord } from '../../src/jobs/record.js';
 import { accepted, started } from '../../src/jobs/transitions.js';
 import { hashOf } from '../../src/model/digest.js';
 import { temporaryName } from '../../src/model/temporary.js';

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { EmbeddedQueue } from '../../src/jobs/embedded.js';
 import type { Job } from '../../src/jobs/job.js';
-import { type JobRecord, Journal } from '../../src/jobs/journal.js';
+import { Journal } from '../../src/jobs/journal.js';
+import type { JobRecord } from '../../src/jobs/record.js';
 import { accepted, started } from '../../src/jobs/transitions.js';
 import { FakeStore } from './fake-store.js';
 import {

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { basename } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import { Keys } from '../../src/jobs/redis/keys.js';
 import type { RedisQueue } from '../../src/jobs/redis/queue.js';
 import { RedisServer } from '../support/redis-server.js';
 import { closeWith, options, temporaryFolder, until } from './fixtures.js';
@@ -37,6 +39,13 @@ export class Replicas {
     closeWith(this.#test, queue);
     if (waits) await until('Redis is there', () => queue.redis === 'up');
     return queue;
+  }
+
+  /** A look behind the queue's back. */
+  client(): { redis: Redis; recordKey(id: string): string } {
+    const redis = new Redis(this.redis.url);
+    this.#test.after(() => redis.disconnect());
+    return { redis, recordKey: new Keys(basename(this.dataDir)).job };
   }
 
   /** @param worker the fake one, or the one over the real store */

@@ -1,14 +1,13 @@
 /** Server-sent events of one job (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
-import type { JobEvent, JobQueue, JobState } from '../../jobs/job.js';
+import { isTerminal, type JobEvent, type JobQueue } from '../../jobs/job.js';
 import { NoQuery } from '../schemas/common.js';
 import { EventHeaders, eventResponses, JobParams } from '../schemas/jobs.js';
 import type { App } from '../types.js';
 
 /** Milliseconds after which a client that lost the connection comes back. */
 const RETRY_MS = 2000;
-const ENDED: ReadonlySet<JobState> = new Set(['succeeded', 'failed', 'cancelled']);
 
 export function jobEventRoutes(
   app: App,
@@ -52,7 +51,7 @@ export function jobEventRoutes(
       const job = await queue.get(id);
       const events = queue.events(id, after, signal)[Symbol.asyncIterator]();
       let first: Promise<IteratorResult<JobEvent>> = events.next();
-      if (ENDED.has(job.state)) {
+      if (isTerminal(job.state)) {
         const result = await first;
         // 204 tells an EventSource not to come back
         if (result.done) return reply.code(204).send();

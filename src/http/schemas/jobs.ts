@@ -1,12 +1,10 @@
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
-import type { Job, JobState } from '../../jobs/job.js';
+import { JOB_STATES, type Job, type JobState } from '../../jobs/job.js';
 import { AnyObject, nullable, strictObject } from './common.js';
 import { body, example, json, problems } from './responses.js';
 
-export const STATES: JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
-
-const State = Type.Unsafe<JobState>({ type: 'string', enum: STATES });
+const State = Type.Unsafe<JobState>({ type: 'string', enum: [...JOB_STATES] });
 
 export const SkippedFiles = Type.Object(
   {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis, type RedisOptions } from 'ioredis';
+import { type ChainableCommander, Redis, type RedisOptions } from 'ioredis';
 import { ServiceError } from '../../errors.js';
 import type { Logger } from '../logger.js';
 
@@ -95,6 +95,17 @@ export class Connection {
       } else this.#down(error as Error);
       throw unavailable();
     }
+  }
+
+  /** Several commands, sent at once: their answers, in order. @throws ServiceError queue_unavailable */
+  pipeline(fill: (all: ChainableCommander) => void): Promise<unknown[]> {
+    return this.run(async (redis) => {
+      const all = redis.pipeline();
+      fill(all);
+      const answers = (await all.exec()) ?? [];
+      for (const [error] of answers) if (error !== null) throw error;
+      return answers.map(([, value]) => value);
+    });
   }
 
   close(): void {

@@ -53,12 +53,10 @@ export class Dispatch {
   /** Of these jobs, those that no trainer would ever get. */
   async missing(ids: string[]): Promise<string[]> {
     if (ids.length === 0) return [];
-    return this.#connection.run(async (redis) => {
-      const all = redis.pipeline();
+    const found = await this.#connection.pipeline((all) => {
       for (const id of ids) all.exists(this.#queue.toKey(id));
-      const answers = (await all.exec()) ?? [];
-      return ids.filter((_id, i) => answers[i]?.[0] === null && answers[i][1] === 0);
     });
+    return ids.filter((_id, i) => found[i] === 0);
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../errors.js';
-import { isTerminal } from '../event-log.js';
-import type { JobEvent, JobState } from '../job.js';
+import { isTerminal, type JobEvent, type JobState } from '../job.js';
 import { jobNotFound } from '../submission.js';
 import type { Connection } from './connection.js';
 import type { Keys } from './keys.js';

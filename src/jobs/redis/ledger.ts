@@ -1,17 +1,14 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ChainableCommander } from 'ioredis';
 import type { AttemptLedger } from '../attempt.js';
-import { eventData, isTerminal } from '../event-log.js';
-import type { Job, JobEvent, JobState } from '../job.js';
-import type { JobRecord } from '../journal.js';
+import { eventData, isTerminal, JOB_STATES, type Job, type JobEvent, type JobState } from '../job.js';
 import type { Logger } from '../logger.js';
+import { type JobRecord, parseRecord, recordText } from '../record.js';
 import { jobNotFound } from '../submission.js';
 import type { Connection } from './connection.js';
 import type { Keys } from './keys.js';
 import { ADD, ANNOUNCE, BEAT, PRUNE, SAVE } from './scripts.js';
 
-export const STATES: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
 /** Events that a job's stream keeps, about: the oldest progress goes first, changes of state never. */
 const MOST_EVENTS = 2000;
 /** The same of a job that has ended. */
@@ -27,6 +24,8 @@ export class RedisLedger implements AttemptLedger {
   readonly #keys: Keys;
   readonly #checkpoints: string;
   readonly #logger: Logger;
+  /** Told of once. */
+  readonly #unreadable = new Set<string>();
 
   /** @param checkpoints folder that all trainers share */
   constructor(connection: Connection, keys: Keys, checkpoints: string, logger: Logger) {
@@ -42,7 +41,7 @@ export class RedisLedger implements AttemptLedger {
     const { job, events, states, last, news } = this.#keys;
     const key = idempotencyKey === null ? '' : this.#keys.key(idempotencyKey);
     const keys = [job(id), events(id), states(id), this.#keys.in('queued'), last, key || last, news];
-    const values = [JSON.stringify(record), maxJobs, eventOf('state', record.job), MOST_EVENTS];
+    const values = [recordText(record), maxJobs, eventOf('state', record.job), MOST_EVENTS];
     const used = key === '' ? '' : `${id} ${requestHash}`;
     const [kind, what] = (await this.#connection.run((redis) =>
       ADD.run(redis, keys, [id, ...values, used]),
@@ -63,25 +62,25 @@ export class RedisLedger implements AttemptLedger {
   }
 
   /** In no order. */
-  async list(states: readonly JobState[] = STATES): Promise<Job[]> {
+  async list(states: readonly JobState[] = JOB_STATES): Promise<Job[]> {
     return this.#views(await this.ids(states));
   }
 
   async ids(states: readonly JobState[]): Promise<string[]> {
-    const found = await this.#pipeline((all) => {
+    const found = await this.#connection.pipeline((all) => {
       for (const state of states) all.zrange(this.#keys.in(state), '0', '-1');
     });
     return (found as string[][]).flat();
   }
 
   async counts(): Promise<Record<JobState, number>> {
-    const found = await this.#pipeline((all) => {
-      for (const state of STATES) all.zcard(this.#keys.in(state));
+    const found = await this.#connection.pipeline((all) => {
+      for (const state of JOB_STATES) all.zcard(this.#keys.in(state));
     });
-    return Object.fromEntries(STATES.map((state, i) => [state, found[i]])) as Record<JobState, number>;
+    return Object.fromEntries(JOB_STATES.map((state, i) => [state, found[i]])) as Record<JobState, number>;
   }
 
-  /** undefined where there is no such job. */
+  /** undefined where there is no such job, or none that can be read. */
   async record(id: string): Promise<JobRecord | undefined> {
     return (await this.#read(id))?.record;
   }
@@ -141,8 +140,8 @@ export class RedisLedger implements AttemptLedger {
     const [record, revision] = await this.#connection.run((redis) => {
       return redis.hmget(this.#keys.job(id), 'record', 'revision');
     });
-    if (record === null || revision === null) return undefined;
-    return { record: JSON.parse(record) as JobRecord, revision };
+    const whole = record === null ? undefined : this.#parse(id, record);
+    return whole && revision !== null ? { record: whole, revision } : undefined;
   }
 
   async #save(from: JobState, revision: string, after: JobRecord): Promise<number> {
@@ -163,29 +162,31 @@ export class RedisLedger implements AttemptLedger {
     const values = [state, attempts, after.cancelRequested ? 1 : 0, finishedAt, event];
     const bound = isTerminal(state) ? MOST_EVENTS_ENDED : MOST_EVENTS;
     return this.#connection.run(async (redis) => {
-      return Number(await SAVE.run(redis, keys, [id, revision, JSON.stringify(after), ...values, bound]));
+      return Number(await SAVE.run(redis, keys, [id, revision, recordText(after), ...values, bound]));
     });
   }
 
   async #views(ids: string[]): Promise<Job[]> {
-    const found = await this.#pipeline((all) => {
+    const found = await this.#connection.pipeline((all) => {
       for (const id of ids) all.hmget(this.#keys.job(id), 'record', 'live');
     });
-    return (found as (string | null)[][]).flatMap(([record, live]) => {
-      if (record === null) return [];
-      const { job } = JSON.parse(record) as JobRecord;
+    return (found as (string | null)[][]).flatMap(([record, live], i) => {
+      const whole = record === null ? undefined : this.#parse(ids[i], record);
+      if (whole === undefined) return [];
+      const { job } = whole;
       return job.state === 'running' && live !== null ? { ...job, ...(JSON.parse(live) as Live) } : job;
     });
   }
 
-  async #pipeline(fill: (all: ChainableCommander) => void): Promise<unknown[]> {
-    return this.#connection.run(async (redis) => {
-      const all = redis.pipeline();
-      fill(all);
-      const answers = (await all.exec()) ?? [];
-      for (const [error] of answers) if (error !== null) throw error;
-      return answers.map(([, value]) => value);
-    });
+  /** A record that this process cannot read keeps nobody from the others; a process of another version may read it. */
+  #parse(id: string, text: string): JobRecord | undefined {
+    try {
+      return parseRecord(text, id);
+    } catch (error) {
+      if (!this.#unreadable.has(id)) this.#logger.warn({ err: error, job: id }, 'the record of a job cannot be read');
+      this.#unreadable.add(id);
+      return undefined;
+    }
   }
 
   /** One that stays is removed when a trainer next begins. */
