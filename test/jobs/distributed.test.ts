@@ -91,6 +91,50 @@ describe('several processes over one Redis', { skip, concurrency: 3 }, () => {
     assert.deepEqual(await one.counts(), { queued: 0, running: 0, succeeded: 0, failed: 0, cancelled: 1 });
   });
 
+  it('end a cancelled job whose trainer is gone, where no other trainer comes', async (t) => {
+    const replicas = await Replicas.over(t, await sharedRedis());
+    const [queue, trainer] = await Promise.all([replicas.serving(), replicas.trainer()]);
+    const { job } = await queue.submit(request(LONG), null);
+    const following = eventsOf(queue, job.id);
+    await stepped(replicas);
+    await trainer.kill();
+    assert.equal((await queue.cancel(job.id)).state, 'running');
+    const done = await ended(queue, job.id);
+    assert.deepEqual([done.state, done.attempts], ['cancelled', 1]);
+    assert.deepEqual(states(await following), ['queued 0', 'running 1', 'cancelled 1']);
+    // The next trainer finds nothing of it to do.
+    await replicas.trainer();
+    const next = await queue.submit(request(), null);
+    assert.equal((await ended(queue, next.job.id)).state, 'succeeded');
+    assert.equal(runs(replicas.dataDir).filter((l) => l.startsWith(`begin ${job.id}`)).length, 1);
+  });
+
+  it('hide no version of one that had published before its trainer was gone', async (t) => {
+    const replicas = await Replicas.over(t, await sharedRedis());
+    const [queue, trainer] = await Promise.all([replicas.serving(), replicas.trainer()]);
+    const { job } = await queue.submit(request({ crashAt: 'published', how: 'kill' }), null);
+    await trainer.gone;
+    await queue.cancel(job.id);
+    const done = await ended(queue, job.id);
+    assert.deepEqual([done.state, done.result?.version], ['succeeded', 1]);
+    assert.equal(new FakeStore(replicas.dataDir).current('net'), 1);
+  });
+
+  it('end a cancelled job whose trainer is out of touch, and which leaves it when it is back', async (t) => {
+    const replicas = await Replicas.over(t, await sharedRedis());
+    const [queue, trainer] = await Promise.all([replicas.serving(), replicas.trainer()]);
+    const { job } = await queue.submit(request(LONG), null);
+    await stepped(replicas);
+    trainer.pause();
+    await queue.cancel(job.id);
+    assert.equal((await ended(queue, job.id)).state, 'cancelled');
+    trainer.resume();
+    const next = await queue.submit(request(), null);
+    assert.equal((await ended(queue, next.job.id)).state, 'succeeded');
+    assert.equal((await queue.get(job.id)).state, 'cancelled');
+    assert.deepEqual(new FakeStore(replicas.dataDir).jobs('net'), [next.job.id]);
+  });
+
   it('leave a record that they cannot read to those who can, and read one of before', async (t) => {
     const replicas = await Replicas.over(t, await sharedRedis());
     const queue = await replicas.serving();

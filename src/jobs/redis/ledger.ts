@@ -127,6 +127,16 @@ export class RedisLedger implements AttemptLedger {
     return (await this.#connection.run((redis) => redis.exists(this.#keys.owner(id)))) === 1;
   }
 
+  /** Running jobs that are to be cancelled, and of which no trainer has lately said that it runs them. */
+  async unheardCancels(): Promise<Job[]> {
+    const ids = await this.ids(['running']);
+    const found = await this.#connection.pipeline((all) => {
+      for (const id of ids) all.hget(this.#keys.job(id), 'cancel').exists(this.#keys.owner(id));
+    });
+    const unheard = ids.filter((_id, i) => found[2 * i] === '1' && found[2 * i + 1] === 0);
+    return unheard.length === 0 ? [] : this.#views(unheard);
+  }
+
   backend(): Promise<string | null> {
     return this.#connection.run((redis) => redis.get(this.#keys.backend));
   }

@@ -14,6 +14,7 @@ import { Keys } from './keys.js';
 import { RedisLedger } from './ledger.js';
 import { Locks } from './lock.js';
 import { REDIS_DEFAULTS, type RedisQueueOptions } from './options.js';
+import { Reaper } from './reaper.js';
 import { Signals } from './signals.js';
 import { Trainer } from './trainer.js';
 
@@ -33,6 +34,7 @@ export class RedisQueue implements JobQueue {
   readonly #dispatch: Dispatch;
   readonly #events: Events;
   readonly #trainer: Trainer | null;
+  readonly #reaper: Reaper;
   readonly #accepting = new Set<Promise<unknown>>();
   #ids = new JobIds();
   #closing: Promise<void> | null = null;
@@ -48,6 +50,7 @@ export class RedisQueue implements JobQueue {
     this.#events = new Events(connection, keys, this.#signals);
     this.locks = new Locks(connection, keys);
     const parts = { connection, keys, ledger: this.#ledger, dispatch: this.#dispatch, signals: this.#signals };
+    this.#reaper = new Reaper(parts, options);
     this.#trainer = trains ? new Trainer(parts, options) : null;
   }
 
@@ -120,6 +123,7 @@ export class RedisQueue implements JobQueue {
   async #close(): Promise<void> {
     await Promise.allSettled(this.#accepting);
     await this.#trainer?.close();
+    await this.#reaper.close();
     this.#events.stop();
     await this.#dispatch.close();
     this.#signals.close();
