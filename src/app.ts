@@ -1,20 +1,18 @@
 /** The service on one screen: every plugin and every route, by name, in order. */
 
+import { createBase } from './http/base.js';
 import { Repository } from './http/oip/repository.js';
 import { Statistics } from './http/oip/statistics.js';
 import type { Parts } from './http/parts.js';
 import { AdminGuard, bearerToken } from './http/plugins/auth.js';
 import { jsonBodies, strictBodies } from './http/plugins/bodies.js';
 import { bodyDeadlines } from './http/plugins/deadlines.js';
-import { securityHeaders } from './http/plugins/headers.js';
-import { createLogger, requestLog } from './http/plugins/logging.js';
-import { Metrics, requestMetrics } from './http/plugins/metrics.js';
+import { createLogger } from './http/plugins/logging.js';
+import { Metrics } from './http/plugins/metrics.js';
 import { openapi } from './http/plugins/openapi.js';
-import { problems } from './http/plugins/problem.js';
 import { rateLimit } from './http/plugins/rate-limit.js';
-import { drainConnections, Readiness } from './http/plugins/readiness.js';
-import { requestTracing } from './http/plugins/tracing.js';
-import { queryBeforeBody, validatorCompiler } from './http/plugins/validation.js';
+import { Readiness } from './http/plugins/readiness.js';
+import { queryBeforeBody } from './http/plugins/validation.js';
 import { adminModelRoutes } from './http/routes/admin-models.js';
 import { datasetRoutes } from './http/routes/datasets.js';
 import { healthRoutes } from './http/routes/health.js';
@@ -29,8 +27,6 @@ import { inferenceServerRoutes } from './http/routes/oip-server.js';
 import { documentRoute, metricsRoute } from './http/routes/operations.js';
 import { predictRoutes } from './http/routes/predict.js';
 import { tfServingRoutes } from './http/routes/tfserving.js';
-import { Problem } from './http/schemas/responses.js';
-import { createServer } from './http/server.js';
 import type { App } from './http/types.js';
 
 /** Builds the service over its parts and makes it ready to listen. The caller closes the parts, after the app. */
@@ -40,21 +36,13 @@ export async function buildApp(parts: Parts): Promise<App> {
   const readiness = parts.readiness ?? new Readiness();
   const metrics = parts.metrics ?? new Metrics();
   const tracer = parts.tracer ?? null;
-  const app = createServer(config, parts.logger ?? createLogger(config.logLevel), metrics, tracer);
+  const logger = parts.logger ?? createLogger(config.logLevel);
+  // log, trace, count, headers, drain, problems
+  const app = createBase({ config, logger, metrics, readiness, tracer });
   metrics.watch({ service, queue, readiness, variantCacheBytes: config.variantCacheBytes });
 
-  app.setValidatorCompiler(validatorCompiler);
-  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  app.addSchema(Problem);
-
-  requestLog(app);
-  requestTracing(app, tracer);
-  requestMetrics(app, metrics);
-  securityHeaders(app);
-  drainConnections(app, readiness);
   bodyDeadlines(app);
   rateLimit(app, config.rateLimit);
-  problems(app, config.maxBodyBytes);
   queryBeforeBody(app);
   strictBodies(app);
   await openapi(app, parts.version ?? '0.0.0');
