@@ -53,6 +53,8 @@ export class Attempt {
   #worker: WorkerRun | null = null;
   #observed: AttemptObserver | null = null;
   #left = false;
+  /** The worker is gone. */
+  #isOver = false;
 
   constructor(job: Job, ledger: AttemptLedger, options: AttemptOptions) {
     this.id = job.id;
@@ -78,8 +80,10 @@ export class Attempt {
   /** Stops the worker of a job that is another process's by now. */
   lose(): void {
     if (this.#left) return;
-    this.#logger.warn({}, 'another process has taken the job up; this one leaves it');
     this.#left = true;
+    // Its end is being recorded, or is already: that nobody runs the job is what it is told of then.
+    if (this.#isOver) return;
+    this.#logger.warn({}, 'another process has taken the job up; this one leaves it');
     this.#tell(STOP.close, this.#options.closeGraceMs);
   }
 
@@ -112,6 +116,7 @@ export class Attempt {
       this.#logger.info({ model: job.request.model, attempt: job.attempts }, 'a training job begins');
       this.#observed = this.#options.observer.onAttempt(job);
       const outcome = await this.#work(job);
+      this.#isOver = true;
       left = await this.#settle(outcome);
     } catch (error) {
       // The disk, most likely: full, or away. On it the job is as it was, and its turn comes again.
