@@ -1,5 +1,7 @@
 /** The queue over Redis across processes: trainers that are killed, stopped and closed, a Redis that goes away. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobEvent, JobQueue } from '../../src/jobs/job.js';
@@ -302,6 +304,33 @@ describe('a Redis that goes away', { skip, concurrency: 2 }, () => {
     await assert.rejects(wrong.queue.list(), { code: 'queue_unavailable' });
     assert.ok(wrong.logger.lines.some((l) => l.level === 'error' && /WRONGPASS/.test(String(l.fields.reason))));
     for (const { lines } of [right.logger, wrong.logger]) assert.doesNotMatch(JSON.stringify(lines), /rosebud|sesame/);
+  });
+
+  it('or is none, or has no such database, is said in the log too, and nothing is kept elsewhere', async (t) => {
+    const redis = await RedisServer.start({ password: 'rosebud' });
+    // As a server of TLS does with what is no greeting of TLS.
+    const mute = createServer((socket) => socket.on('error', () => undefined).end()).listen(0, '127.0.0.1');
+    await once(mute, 'listening');
+    t.after(() => Promise.all([redis.stop(), mute.close()]));
+    const { RedisQueue } = await import('../../src/jobs/redis/queue.js');
+    const cases: [url: string, reason: RegExp][] = [
+      [redis.url.replace('redis:', 'rediss:'), /no answer.*rediss:/],
+      [`redis://:rosebud@127.0.0.1:${(mute.address() as AddressInfo).port}`, /no answer|ECONNRESET|EPIPE/],
+      [redis.url.replace(/0$/, '99'), /DB index/],
+    ];
+    for (const [url, reason] of cases) {
+      const logger = keepingLogger();
+      const queue = await RedisQueue.open({ ...options(temporaryFolder(t), { logger }), url, trains: false });
+      closeWith(t, queue);
+      assert.equal(queue.redis, 'down', url);
+      await assert.rejects(queue.submit(request(), null), { code: 'queue_unavailable' });
+      const said = logger.lines.filter(({ level }) => level === 'error').map(({ fields }) => String(fields.reason));
+      assert.ok(
+        said.some((r) => reason.test(r)),
+        `${reason}: ${said}`,
+      );
+      assert.doesNotMatch(JSON.stringify(logger.lines), /rosebud/);
+    }
   });
 
   it('is found out where it only hangs, and when a process starts without it', async (t) => {

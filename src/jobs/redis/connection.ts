@@ -8,6 +8,8 @@ const ANSWER_MS = 3000;
 const LOOK_MS = 1000;
 const LONGEST_RECONNECT_MS = 1000;
 const RETRY_AFTER_S = 5;
+/** Of a server that says nothing. */
+const NO_ANSWER = 'no answer; a server of TLS is reached by rediss://, another one by redis://';
 /** Refusals of a server that is there but cannot work now: out of memory, loading, failing over, no right to write … */
 const UNABLE =
   /^(OOM|LOADING|MISCONF|READONLY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNBLOCKED)\b/;
@@ -32,6 +34,8 @@ export class Connection {
   #everUp = false;
   /** Never the error itself: its command may be the one that holds the password. */
   #why: string | undefined;
+  /** What the server refuses of how the connection begins, which the client goes on after: the database, above all. */
+  #refusal: Error | undefined;
   #looking = false;
 
   constructor(url: string, logger: Logger) {
@@ -39,7 +43,13 @@ export class Connection {
     this.#logger = logger;
     const fast = { maxRetriesPerRequest: 0, enableOfflineQueue: false, commandTimeout: ANSWER_MS };
     this.#client = new Redis(url, connectionOptions(fast));
-    this.#client.on('error', (error) => this.#down(error));
+    this.#client.on('connect', () => {
+      this.#refusal = undefined;
+    });
+    this.#client.on('error', (error) => {
+      if (error.name === 'ReplyError' && this.#client.status === 'connect') this.#refusal = error;
+      this.#down(error);
+    });
     this.#client.on('close', () => this.up && this.#down(new Error('the connection is closed')));
     this.#client.on('ready', () => void this.#look());
     this.#timer = setInterval(() => void this.#look(), LOOK_MS).unref();
@@ -58,7 +68,10 @@ export class Connection {
       this.#listeners.add(done);
     });
     if (this.up) return;
-    this.#logger.error({ redis: this.where, reason: this.#why }, 'Redis cannot be reached; jobs wait until it can');
+    this.#logger.error(
+      { redis: this.where, reason: this.#why ?? NO_ANSWER },
+      'Redis cannot be reached; jobs wait until it can',
+    );
   }
 
   get up(): boolean {
@@ -126,7 +139,11 @@ export class Connection {
     if (this.#looking || this.#client.status !== 'ready') return;
     this.#looking = true;
     try {
-      if (this.up) await this.#client.ping();
+      if (this.#refusal !== undefined) {
+        // What is kept would lie in another database than the one that was asked for.
+        this.#down(this.#refusal);
+        this.#client.disconnect(true);
+      } else if (this.up) await this.#client.ping();
       else await this.#greet(await this.#client.info());
     } catch (error) {
       this.#down(error as Error);
