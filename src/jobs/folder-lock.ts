@@ -48,7 +48,9 @@ export class FolderLock {
       if (verdict === 'holder') break;
       await sleep(10 + Math.random() * 15 * (i + 1));
     }
-    throw new Error(`${folder} is in use by another process; give each process a DATA_DIR of its own`);
+    throw new Error(
+      `${folder} is in use by another process; give each process a DATA_DIR of its own, or all a REDIS_URL`,
+    );
   }
 
   private get role(): Verdict {

@@ -288,6 +288,24 @@ describe('a Redis that goes away', { skip, concurrency: 2 }, () => {
     assert.equal((await queue.submit(request(), 'key-0')).created, false);
   });
 
+  it('that forgets everything costs the jobs it held and nothing after them', async (t) => {
+    const replicas = await Replicas.over(t);
+    const [queue] = await Promise.all([replicas.serving(), replicas.trainer()]);
+    const { job } = await queue.submit(request(LONG), 'key');
+    const following = eventsOf(queue, job.id);
+    await stepped(replicas);
+    const { redis } = replicas.client();
+    await redis.flushall();
+    await following;
+    await assert.rejects(queue.get(job.id), { code: 'job_not_found' });
+    const next = await queue.submit(request(), 'key');
+    assert.equal(next.created, true);
+    // The trainer has left the one that nobody knows any more, and published nothing of it.
+    assert.equal((await ended(queue, next.job.id)).state, 'succeeded');
+    assert.deepEqual(new FakeStore(replicas.dataDir).jobs('net'), [next.job.id]);
+    assert.deepEqual(await queue.counts(), { queued: 0, running: 0, succeeded: 1, failed: 0, cancelled: 0 });
+  });
+
   it('or takes no wrong password is said in the log, without the password', async (t) => {
     const redis = await RedisServer.start({ password: 'rosebud' });
     t.after(() => redis.stop());
@@ -304,6 +322,22 @@ describe('a Redis that goes away', { skip, concurrency: 2 }, () => {
     await assert.rejects(wrong.queue.list(), { code: 'queue_unavailable' });
     assert.ok(wrong.logger.lines.some((l) => l.level === 'error' && /WRONGPASS/.test(String(l.fields.reason))));
     for (const { lines } of [right.logger, wrong.logger]) assert.doesNotMatch(JSON.stringify(lines), /rosebud|sesame/);
+  });
+
+  it('may lose jobs as it is set up: that is said when it is first met', async (t) => {
+    const replicas = await Replicas.over(t);
+    const { redis } = replicas.client();
+    await redis.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await redis.config('SET', 'appendonly', 'no');
+    const { RedisQueue } = await import('../../src/jobs/redis/queue.js');
+    const logger = keepingLogger();
+    const { url } = replicas.redis;
+    closeWith(t, await RedisQueue.open({ ...options(replicas.dataDir, { logger }), url, trains: false }));
+    const said = logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
+    assert.deepEqual(
+      said.map((message) => /"(.*?)"/.exec(message)?.[1]),
+      ['appendonly yes', 'maxmemory-policy noeviction'],
+    );
   });
 
   it('or is none, or has no such database, is said in the log too, and nothing is kept elsewhere', async (t) => {
