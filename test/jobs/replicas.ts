@@ -1,15 +1,36 @@
 /** Several processes' worth of one queue over Redis: replicas in this process, trainers in processes of their own. */
+import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { basename } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
+import type { JobEvent } from '../../src/jobs/job.js';
 import { Keys } from '../../src/jobs/redis/keys.js';
 import type { RedisQueue } from '../../src/jobs/redis/queue.js';
 import { RedisServer } from '../support/redis-server.js';
-import { closeWith, options, temporaryFolder, until } from './fixtures.js';
+import { closeWith, options, runs, temporaryFolder, until } from './fixtures.js';
 import { TIMES } from './times.js';
+
+/** A job that is still running when the test is done with it. */
+export const LONG = { steps: 100_000, stepMs: 10 };
+
+/** Their ids count on, none left out. */
+export function continuous(events: JobEvent[], from = 1): void {
+  assert.deepEqual(
+    events.map((e) => e.id),
+    events.map((_e, i) => from + i),
+  );
+}
+/** `state attempts` of the changes of state. */
+export const states = (events: JobEvent[]) =>
+  events.filter((e) => e.type === 'state').map((e) => `${e.data.state} ${e.data.attempts}`);
+/** The fake worker is well within an attempt. */
+export const stepped = (replicas: Replicas, attempt = 1) =>
+  until(`a step of attempt ${attempt}`, () =>
+    runs(replicas.dataDir).some((l) => l.startsWith('step-2') && l.endsWith(` ${attempt}`)),
+  );
 
 export class Replicas {
   readonly dataDir: string;
