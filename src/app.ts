@@ -6,7 +6,6 @@ import { Statistics } from './http/oip/statistics.js';
 import type { Parts } from './http/parts.js';
 import { AdminGuard, bearerToken } from './http/plugins/auth.js';
 import { jsonBodies, strictBodies } from './http/plugins/bodies.js';
-import { bodyDeadlines } from './http/plugins/deadlines.js';
 import { createLogger } from './http/plugins/logging.js';
 import { Metrics } from './http/plugins/metrics.js';
 import { openapi } from './http/plugins/openapi.js';
@@ -41,7 +40,6 @@ export async function buildApp(parts: Parts): Promise<App> {
   const app = createBase({ config, logger, metrics, readiness, tracer });
   metrics.watch({ service, queue, readiness, variantCacheBytes: config.variantCacheBytes });
 
-  bodyDeadlines(app);
   rateLimit(app, config.rateLimit);
   queryBeforeBody(app);
   strictBodies(app);

@@ -4,17 +4,13 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { mkdir, rename, symlink } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { Test } from 'supertest';
 import type { ErrorCode } from '../../src/errors.js';
-import { bodyDeadlines } from '../../src/http/plugins/deadlines.js';
-import { createLogger } from '../../src/http/plugins/logging.js';
-import { Metrics } from '../../src/http/plugins/metrics.js';
-import { createServer } from '../../src/http/server.js';
 import { DatasetStore, type DatasetStoreOptions } from '../../src/training/datasets/store.js';
 import { tarOf } from '../support/archives.js';
 import { idxFiles, imageFiles, shades, writeAll } from '../support/data-files.js';
@@ -288,45 +284,3 @@ async function temporaryNames(app: Awaited<ReturnType<typeof datasetApp>>): Prom
   while (hidden().length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
   return names;
 }
-
-test('a body that does not arrive is answered, an upload that goes on is not', async (t) => {
-  const server = createServer({ maxBodyBytes: 1_000_000, trustProxy: '' }, createLogger('silent'), new Metrics());
-  t.after(() => server.close());
-  bodyDeadlines(server, { bodyMs: 100, idleMs: 100 });
-  server.addContentTypeParser('application/x-tar', (_request, payload, done) => done(null, payload));
-  const take = async (request: { body: unknown }) => {
-    let bytes = 0;
-    for await (const chunk of request.body as AsyncIterable<Buffer>) bytes += chunk.length;
-    return String(bytes);
-  };
-  server.post('/upload', { config: { upload: true } }, take);
-  server.post('/body', take);
-  await server.listen({ port: 0, host: '127.0.0.1' });
-  const send = (path: string, pieces: number, of: number) =>
-    new Promise<string>((resolve) => {
-      const socket = connect((server.server.address() as AddressInfo).port, '127.0.0.1');
-      let answer = '';
-      let sent = 0;
-      socket
-        .on('data', (data) => (answer += data))
-        .on('close', () => resolve(answer))
-        .on('error', () => undefined);
-      socket.write(
-        `POST ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: ${TAR}\r\ncontent-length: ${of}\r\n\r\n`,
-      );
-      const timer = setInterval(() => (sent++ < pieces ? socket.write('x') : clearInterval(timer)), 25);
-      socket.on('close', () => clearInterval(timer));
-    });
-  const [whole, stalled, slow] = await Promise.all([
-    send('/upload', 12, 12),
-    send('/upload', 1, 12),
-    send('/body', 12, 12),
-  ]);
-  assert.match(whole, /^HTTP\/1.1 200 [\s\S]*12$/);
-  for (const answer of [stalled, slow]) {
-    assert.match(answer, /^HTTP\/1.1 408 /);
-    assert.match(answer, /"code":"request_timeout"/);
-    const [, id] = /^x-request-id: (\S+)\r$/m.exec(answer) ?? [];
-    assert.equal(JSON.parse(answer.slice(answer.indexOf('{'))).instance, id);
-  }
-});

@@ -11,6 +11,8 @@ import { show } from './validation.js';
 export const PROBLEM_TYPE = 'application/problem+json';
 /** Path parameters are no longer than this. */
 export const MAX_PARAM_LENGTH = 200;
+/** Milliseconds for a client to read why its connection ends. */
+const LINGER_MS = 1000;
 
 /** The members of a problem document, as {@link Problem} in the schemas describes them. */
 export function problemDocument(error: ServiceError, requestId?: string, traceId?: string): Record<string, unknown> {
@@ -65,7 +67,7 @@ export function sendProblem(
   const retryAfter = problem.extra.retry_after_s;
   if (typeof retryAfter === 'number') reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
   // What is left of a body that was refused is read and dropped, so that the client gets to read the answer; Fastify's
-  // `connection: close` would reset the connection under it. The server's request timeout bounds this.
+  // `connection: close` would reset the connection under it. The deadlines of bodies bound this.
   reply.removeHeader('connection');
   if (!request.raw.complete) request.raw.resume();
   reply.code(problem.status);
@@ -96,6 +98,8 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
     ...(id === undefined ? [] : [`x-request-id: ${id}`]),
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // a client that does not close its side, too, would keep the socket
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
 function parserProblem(code: string | undefined): ServiceError {
