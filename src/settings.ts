@@ -195,7 +195,9 @@ export const SETTINGS = {
     kind: 'integer',
     default: '10',
     min: 0,
-    meaning: 'Wrong admin tokens of a client in a minute, past which its tokens are not looked at (429); 0: no limit',
+    meaning:
+      'Wrong admin tokens of a client in a minute, past which further ones are a 429; after as many different ones a right token ' +
+      'of fewer than 32 characters is, too; 0: no limit',
   },
   rateLimit: {
     env: 'RATE_LIMIT',

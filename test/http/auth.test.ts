@@ -89,6 +89,24 @@ test('a client that guesses is not listened to for a while, another one is', asy
   assert.equal((await ask('192.0.2.2', TOKEN)).statusCode, 200);
 });
 
+test('whoever guesses does not lock out those who share an address', async (t) => {
+  const long = 'x'.repeat(32);
+  const adminTokens = new AdminTokens({ tokens: [TOKEN, long] });
+  const { app } = await testApp(t, { adminTokens, config: { authFailureLimit: 3 } });
+  const status = async (token: string) => {
+    const headers = { authorization: `Bearer ${token}` };
+    return (await app.inject({ method: 'GET', url: '/admin/jobs', headers })).statusCode;
+  };
+  // a token that was taken away, sent all the same
+  for (const expected of [401, 401, 401, 429, 429, 429]) assert.equal(await status('old-token'), expected);
+  assert.equal(await status(TOKEN), 200, 'one token again and again finds out nothing');
+  // what is not answered 401 is a guess as well
+  for (const guess of ['guess-1', 'guess-2', 'guess-3']) assert.equal(await status(guess), 429);
+  assert.equal(await status(TOKEN), 429, 'short enough to be guessed');
+  assert.equal(await status(long), 200, 'found by no guessing');
+  assert.equal(await status('y'.repeat(32)), 429, 'long and wrong');
+});
+
 test('nothing else wants it', async (t) => {
   const { http } = await testApp(t);
   for (const path of ['/models', '/health/live', '/metrics', '/openapi.json', '/docs'])

@@ -60,6 +60,20 @@ test('a window begins with the first and ends after a minute', () => {
   assert.equal(window.waitSeconds('192.0.2.1'), 0, 'counted anew');
 });
 
+test('what counts once counts once in a window, and is forgotten with it', () => {
+  let now = 0;
+  const window = new ClientWindow(2, () => now);
+  for (const item of ['a', 'a', 'a']) window.add('192.0.2.1', item);
+  assert.equal(window.waitSeconds('192.0.2.1'), 0);
+  window.add('192.0.2.1', 'b');
+  assert.equal(window.waitSeconds('192.0.2.1'), 60);
+  now += 60_000;
+  window.add('192.0.2.1', 'a');
+  assert.equal(window.waitSeconds('192.0.2.1'), 0);
+  window.add('192.0.2.1', 'b');
+  assert.equal(window.waitSeconds('192.0.2.1'), 60);
+});
+
 test('however many clients there are, few are remembered, and none for longer than a minute', () => {
   let now = 0;
   const window = new ClientWindow(1, () => now);

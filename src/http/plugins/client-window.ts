@@ -6,6 +6,8 @@ const MAX_CLIENTS = 10_000;
 interface Window {
   count: number;
   ends: number;
+  /** What was counted, where each counts once. */
+  seen?: Set<string>;
 }
 
 /** Counts something by client, in windows of a minute that begin with a client's first. */
@@ -27,17 +29,21 @@ export class ClientWindow {
     return Math.max(0, window.ends - this.#now()) / 1000;
   }
 
-  add(ip: string): void {
+  /** @param item where it counts only once in a window */
+  add(ip: string, item?: string): void {
     const key = clientKey(ip);
     const now = this.#now();
     const window = this.#windows.get(key);
     if (window !== undefined && window.ends > now) {
+      // past the limit nothing is told apart any more, so that no set grows beyond it
+      if (item !== undefined && (window.count >= this.limit || window.seen?.has(item))) return;
       window.count++;
+      if (item !== undefined) window.seen?.add(item);
       return;
     }
     // set anew, so that the map is in the order in which windows end
     this.#windows.delete(key);
-    this.#windows.set(key, { count: 1, ends: now + WINDOW_MS });
+    this.#windows.set(key, { count: 1, ends: now + WINDOW_MS, ...(item !== undefined && { seen: new Set([item]) }) });
     for (const [oldest, { ends }] of this.#windows) {
       if (ends > now && this.#windows.size <= MAX_CLIENTS) break;
       this.#windows.delete(oldest);
