@@ -8,7 +8,7 @@ import type { ReadEntry } from 'tar/read-entry';
 import { ServiceError } from './errors.js';
 
 export interface TarLimits {
-  /** Files and folders. */
+  /** Files and folders, those that only names say among them. */
   entries: number;
   /** Of one file. */
   fileBytes: number;
@@ -33,6 +33,8 @@ const FILES = ['File', 'OldFile', 'ContiguousFile'];
 const MAX_META_BYTES = 64 * 1024;
 const MAX_DEPTH = 16;
 const MAX_NAME_BYTES = 255;
+/** Of a whole path: the data folder's own and this have to be one that the system takes. */
+const MAX_PATH_BYTES = 1024;
 /** Headers and padding of an entry, and of the archive: what the stream may hold beside its files. */
 const OVERHEAD = { entry: 4096, archive: 1024 * 1024 };
 /** Kinds of compression that the parser would undo by itself, without a bound: gzip and zstd. */
@@ -78,6 +80,7 @@ class Reader {
   #steps: Step[] = [];
   #fault: Error | undefined;
   #entries = 0;
+  readonly #folders = new Set<string>();
   #ended = false;
 
   constructor(parser: Parser, limits: TarLimits) {
@@ -108,11 +111,12 @@ class Reader {
 
   #begin(entry: ReadEntry): void {
     const { entries, fileBytes, totalBytes } = this.#limits;
-    this.#entries++;
-    if (this.#entries > entries) throw tooLarge(`at most ${entries} files and folders`, 'more');
     const name = entry.path;
     const path = pathOf(name);
     const isFolder = entry.type === 'Directory';
+    // what costs a header counts, were it the same folder again and again
+    this.#entries += Math.max(1, this.#newFolders(isFolder ? path : path.slice(0, -1)) + (isFolder ? 0 : 1));
+    if (this.#entries > entries) throw tooLarge(`at most ${entries} files and folders`, 'more');
     if (!isFolder && !FILES.includes(entry.type)) throw bad('files and folders', `${shown(name)}, a ${entry.type}`);
     if (entry.size > fileBytes) throw tooLarge(`at most ${fileBytes} bytes a file`, `${shown(name)} of ${entry.size}`);
     this.bytes += entry.size;
@@ -127,6 +131,16 @@ class Reader {
     // The entry flows, so that all of a chunk is here when the parser has taken it.
     entry.on('data', (data: Buffer) => this.#steps.push({ do: 'write', data }));
     entry.on('end', () => this.#steps.push({ do: 'close' }));
+  }
+
+  /** How many folders on the way to the path, and the path itself, were not there before. */
+  #newFolders(path: string[]): number {
+    for (let depth = path.length; depth > 0; depth--) {
+      const folder = path.slice(0, depth).join('/');
+      if (this.#folders.has(folder)) return path.length - depth;
+      this.#folders.add(folder);
+    }
+    return path.length;
   }
 
   #guarded(check: () => void, entry: ReadEntry): void {
@@ -234,6 +248,7 @@ function pathOf(name: string): string[] {
   if (parts.some((part) => Buffer.byteLength(part) > MAX_NAME_BYTES)) {
     throw bad(`names of at most ${MAX_NAME_BYTES} bytes`, shown(name));
   }
+  if (Buffer.byteLength(name) > MAX_PATH_BYTES) throw bad(`paths of at most ${MAX_PATH_BYTES} bytes`, shown(name));
   return parts;
 }
 

@@ -85,6 +85,13 @@ test('nothing but files and folders below the folder', async (t) => {
   for (const name of names) await refused(t, tarOf([{ name, data: 'x' }]), 'bad_archive', /names|levels/);
   await refused(t, longNamed(`../${'b'.repeat(200)}`, 'x'), 'bad_archive', /without "\.\."/);
   await refused(t, longNamed('b'.repeat(300), 'x'), 'bad_archive', /at most 255 bytes/);
+  // each part is short enough, and the whole too long for the system
+  await refused(
+    t,
+    longNamed(`${`${'b'.repeat(250)}/`.repeat(15)}${'b'.repeat(250)}`, 'x'),
+    'bad_archive',
+    /at most 1024 bytes/,
+  );
   for (const type of ['1', '2', '3', '4', '6']) {
     await refused(
       t,
@@ -133,6 +140,13 @@ test('damage is named', async (t) => {
 test('limits hold before anything is written beyond them', async (t) => {
   const many = Array.from({ length: 101 }, (_, i) => ({ name: `f${i}` }));
   await refused(t, tarOf(many), 'body_too_large', /at most 100 files/);
+  // 10 files, each with 14 folders of its own that no entry stands for
+  const nested = Array.from({ length: 10 }, (_, i) => ({ name: `${i}/${'d/'.repeat(13)}f` }));
+  await refused(t, tarOf(nested), 'body_too_large', /at most 100 files and folders/);
+  const shared = Array.from({ length: 86 }, (_, i) => ({ name: `${'d/'.repeat(14)}f${i}` }));
+  assert.equal((await unpackTar(inChunks(tarOf(shared)), folderOf(t), LIMITS)).files, 86);
+  const again = Array.from({ length: 101 }, () => ({ name: 'a/', type: '5' }));
+  await refused(t, tarOf(again), 'body_too_large', /at most 100 files and folders/);
   await refused(t, tarOf([{ name: 'a', size: 1e9 }]), 'body_too_large', /at most 1000000 bytes a file/);
   const half = { data: Buffer.alloc(900_000) };
   const three = ['a', 'b', 'c'].map((name) => ({ name, ...half }));
