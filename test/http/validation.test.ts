@@ -54,6 +54,17 @@ test('unknown query fields are refused by name, also the ones of Object.prototyp
   );
 });
 
+test('however many fields are unknown, one is named', () => {
+  const many = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`m${i}`, '1']));
+  const { error } = validate(query, 'querystring', { n: '3', ...many });
+  assert.equal(error?.code, 'unknown_field');
+  assert.equal(error?.message, 'query: expected only n, x, s, got "m0"');
+  const nested = strictObject({ inner: strictObject({ kind: Type.String() }) });
+  const fault = validate(nested, 'body', { inner: { kind: 'a', ...many } }).error;
+  assert.equal(fault?.message, 'body: expected only kind, got "inner.m0"');
+  assert.equal(fault?.extra.field, 'inner.m0');
+});
+
 test('bodies are not coerced; nested fields have their path', () => {
   const body = strictObject({
     count: Type.Integer(),

@@ -123,7 +123,8 @@ function finite(text: string): number | string {
 }
 
 function toServiceError(faults: Fault[], schema: Schema, value: unknown, place: string): ServiceError {
-  const unknown = faults.find((f) => f.params.additionalProperties);
+  // where so many fields are unknown that no more faults are listed, each has one of its own: its value is not to be there
+  const unknown = faults.find((f) => f.params.additionalProperties) ?? faults.find((f) => f.keyword === 'boolean');
   if (unknown) return unknownField(unknown, schema, value, place);
   const missing = faults.find((f) => f.params.requiredProperties);
   if (missing) {
@@ -146,8 +147,10 @@ function toServiceError(faults: Fault[], schema: Schema, value: unknown, place: 
 }
 
 function unknownField(fault: Fault, schema: Schema, value: unknown, place: string): ServiceError {
-  const name = join(fault.instancePath, fault.params.additionalProperties?.[0] ?? '');
-  const known = Object.keys(find(schema, value, fieldName(fault.instancePath)).schema.properties ?? {});
+  const [extra] = fault.params.additionalProperties ?? [];
+  const name = extra === undefined ? fieldName(fault.instancePath) : join(fault.instancePath, extra);
+  const parent = extra === undefined ? fault.instancePath.replace(/\/[^/]*$/, '') : fault.instancePath;
+  const known = Object.keys(find(schema, value, fieldName(parent)).schema.properties ?? {});
   const expected = known.length > 0 ? `only ${known.join(', ')}` : 'no field';
   const actual = show(name);
   return new ServiceError('unknown_field', `${place}: expected ${expected}, got ${actual}`, {
