@@ -4,6 +4,7 @@ import { decodeImage } from '../image.js';
 import { fillPixels } from '../model/input-spec.js';
 import type { InputSpec } from '../model/manifest.js';
 import { kindOf } from './instances.js';
+import type { Reading } from './model-input.js';
 
 /** An image file, and the place of its pixels in the batch. */
 export interface ImageFile {
@@ -19,7 +20,7 @@ const DECODERS = 4;
 /**
  * Decodes each file into its place of `target`.
  * @param size numbers of one instance
- * @throws ServiceError bad_image, image_too_large
+ * @throws ServiceError bad_image, image_too_large, and what `reading` throws
  */
 export async function fillImages(
   files: ImageFile[],
@@ -27,11 +28,14 @@ export async function fillImages(
   target: Float32Array,
   size: number,
   maxPixels: number,
+  reading: Reading | undefined,
 ): Promise<void> {
+  reading?.counted(target.length / size);
   const left = [...files];
   const decodeNext = async () => {
     for (let file = left.shift(); file; file = left.shift()) {
       try {
+        reading?.check();
         fillPixels(await decodeImage(file.bytes, spec, maxPixels, file.field), spec, target, file.index * size);
       } catch (error) {
         left.length = 0; // the request has failed: decode no more of it

@@ -4,7 +4,14 @@ import { fillPixels } from '../model/input-spec.js';
 import type { InputSpec } from '../model/manifest.js';
 import { fillImages, type ImageFile, readBase64 } from './images.js';
 import { fillNumbers, kindOf } from './instances.js';
-import { checkBatch, type InputLimits, instanceSize, type ModelInput, readFloats } from './model-input.js';
+import {
+  checkBatch,
+  type InputLimits,
+  instanceSize,
+  type ModelInput,
+  type Reading,
+  readFloats,
+} from './model-input.js';
 import type { PredictBody } from './request.js';
 import { readTensor } from './tensor.js';
 
@@ -14,9 +21,14 @@ import { readTensor } from './tensor.js';
  * @throws ServiceError empty_body, missing_field, invalid_field, unknown_field, wrong_shape, not_finite, out_of_range,
  *   bad_image, image_too_large, batch_too_large
  */
-export async function readInput(body: PredictBody, spec: InputSpec, limits: InputLimits): Promise<ModelInput> {
-  if (body.kind === 'instances') return readInstances(body.instances, body.field ?? 'instances', spec, limits);
-  if (body.kind === 'tensor') return readTensor(body, spec, limits);
+export async function readInput(
+  body: PredictBody,
+  spec: InputSpec,
+  limits: InputLimits,
+  reading?: Reading,
+): Promise<ModelInput> {
+  if (body.kind === 'instances') return readInstances(body.instances, body.field ?? 'instances', spec, limits, reading);
+  if (body.kind === 'tensor') return readTensor(body, spec, limits, reading);
   if (body.bytes.length === 0) {
     const expected = body.kind === 'image' ? 'an image file' : 'pixels';
     throw new ServiceError('empty_body', `body: expected ${expected}, got nothing`, { field: 'body', expected });
@@ -32,6 +44,7 @@ async function readInstances(
   field: string,
   spec: InputSpec,
   limits: InputLimits,
+  reading: Reading | undefined,
 ): Promise<ModelInput> {
   if (instances === undefined) {
     throw new ServiceError('missing_field', `${field}: expected an array of 1 to ${limits.maxBatch}`, { field });
@@ -55,7 +68,7 @@ async function readInstances(
     if (Array.isArray(instance)) fillNumbers(instance, spec, input, i * size, `${field}[${i}]`);
     else files.push({ bytes: readFile(instance, `${field}[${i}]`), index: i, field: `${field}[${i}].b64` });
   }
-  await fillImages(files, spec, input, size, limits.maxImagePixels);
+  if (files.length > 0) await fillImages(files, spec, input, size, limits.maxImagePixels, reading);
   return { input, batch };
 }
 

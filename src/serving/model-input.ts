@@ -15,6 +15,14 @@ export interface InputLimits {
   maxImagePixels: number;
 }
 
+/** Who reads image files, which takes long, tells how many there are before, and asks between them whether to go on. */
+export interface Reading {
+  /** @throws ServiceError where there is no room for so many */
+  counted(instances: number): void;
+  /** @throws ServiceError where nobody waits any longer */
+  check(): void;
+}
+
 /** Numbers of one instance. */
 export function instanceSize(spec: InputSpec): number {
   return spec.shape[0] * spec.shape[1] * spec.shape[2];

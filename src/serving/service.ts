@@ -177,7 +177,8 @@ class Service implements PredictionService {
     const { manifest, model } = version;
     const facts: StepFacts = { model, version: version.version };
     const readFrom = performance.now();
-    const reading = () => readInput(body, manifest.input, this.#config);
+    const worthIt = { counted: (instances: number) => place.grow(instances), check: () => patience?.check() };
+    const reading = () => readInput(body, manifest.input, this.#config, worthIt);
     const { input, batch } = await timed(steps, 'read input', reading, facts);
     facts.batch = batch;
     const inputMs = performance.now() - readFrom;

@@ -4,7 +4,14 @@ import { fillPixels } from '../model/input-spec.js';
 import type { InputSpec } from '../model/manifest.js';
 import { fillImages, type ImageFile, readBase64 } from './images.js';
 import { kindOf } from './instances.js';
-import { checkBatch, type InputLimits, instanceSize, type ModelInput, readFloats } from './model-input.js';
+import {
+  checkBatch,
+  type InputLimits,
+  instanceSize,
+  type ModelInput,
+  type Reading,
+  readFloats,
+} from './model-input.js';
 import type { TensorBody } from './request.js';
 
 const SHAPE = 'shape';
@@ -15,7 +22,12 @@ const PREFIX = 4;
 /**
  * @throws ServiceError wrong_shape, batch_too_large, invalid_field, not_finite, out_of_range, bad_image, image_too_large
  */
-export async function readTensor(body: TensorBody, spec: InputSpec, limits: InputLimits): Promise<ModelInput> {
+export async function readTensor(
+  body: TensorBody,
+  spec: InputSpec,
+  limits: InputLimits,
+  reading?: Reading,
+): Promise<ModelInput> {
   const { dtype, data } = body;
   const batch = readBatch(body, spec);
   checkBatch(batch, limits, SHAPE);
@@ -23,7 +35,7 @@ export async function readTensor(body: TensorBody, spec: InputSpec, limits: Inpu
   if (dtype === 'files') {
     const files = 'bytes' in data ? splitFiles(data.bytes, batch) : fileValues(data.values, body.shape);
     const input = new Float32Array(batch * size);
-    await fillImages(files, spec, input, size, limits.maxImagePixels);
+    await fillImages(files, spec, input, size, limits.maxImagePixels, reading);
     return { input, batch };
   }
   if ('values' in data) return { input: readValues(data.values, dtype, batch, spec), batch };

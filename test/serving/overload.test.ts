@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import sharp from 'sharp';
 import { readConfig } from '../../src/config.js';
 import { energyOutlineUj, HOROWITZ_45NM } from '../../src/quantize/energy.js';
 import { type Precision, parsePrecision } from '../../src/quantize/precision.js';
@@ -204,6 +205,31 @@ test('a client that has gone is not waited for: before the queue, in it, and whi
   await first;
   assert.equal(engine.runs.length, 1);
   assert.deepEqual(rejected, ['disconnect', 'disconnect', 'disconnect']);
+});
+
+test('image files are counted before they are decoded, and no more of them are once nobody waits', async () => {
+  const { service, infer, rejected } = setUp({ maxQueue: 6 });
+  const good = await sharp({ create: { width: 4, height: 3, channels: 3, background: '#808080' } })
+    .png()
+    .toBuffer();
+  // it is the last one that would be found out
+  const images = (count: number): InferRequest['body'] => ({
+    kind: 'instances',
+    instances: [...Array<Buffer>(count - 1).fill(good), Buffer.from('none')].map((file) => ({
+      b64: file.toString('base64'),
+    })),
+  });
+  const decoding = infer({ body: images(4) });
+  await refused(infer({ body: images(4) }), 'overloaded');
+  assert.equal((await refused(decoding, 'bad_image')).extra.field, 'instances[3].b64');
+  assert.equal(service.load().taken, 0);
+
+  const client = new AbortController();
+  const left = infer({ body: images(6), signal: client.signal });
+  client.abort();
+  await refused(left, 'client_closed_request');
+  assert.equal(service.load().taken, 0);
+  assert.deepEqual(rejected, ['overload', 'disconnect']);
 });
 
 test('wrong deadlines are refused and take no place', async () => {
