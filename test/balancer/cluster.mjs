@@ -68,6 +68,8 @@ export class Cluster {
       // replicas and their load share the machine's cores
       ENGINE_THREADS: '1',
       MAX_BODY_BYTES: String(MAX_BODY_BYTES),
+      // nginx, which is on the loopback here and in one of Docker's networks there
+      TRUST_PROXY: 'loopback',
       // what a busy machine takes must not be what a drain cuts
       DRAIN_MS: '60000',
     };

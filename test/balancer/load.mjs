@@ -3,6 +3,7 @@ import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const RAW = { 'content-type': 'application/octet-stream' };
+const JSON_TYPE = { 'content-type': 'application/json' };
 const SIZES = { 'mnist-lenet': 28 * 28, 'cifar10-resnet20': 32 * 32 * 3 };
 /** Milliseconds between an answer and the client's next request: steady, not as much as the machine bears. */
 const PAUSE_MS = 3;
@@ -14,7 +15,7 @@ const raw = (model, query) => ({
 });
 
 /** Requests of eighteen variants, and of two budgets. */
-export const MIXED = [
+const PREDICT = [
   ...[2, 3, 4, 5, 6, 7, 8, 16, 32].map((bits) => raw('mnist-lenet', `bits=${bits}`)),
   ...[2, 3, 4].map((bits) => raw('mnist-lenet', `bits=${bits}&activation_bits=8`)),
   ...[2, 3, 4, 5, 6, 8].map((bits) => raw('cifar10-resnet20', `bits=${bits}`)),
@@ -23,9 +24,10 @@ export const MIXED = [
 ];
 
 const grey = { name: 'input', shape: [1, 28, 28, 1], datatype: 'UINT8', data: Array(784).fill(7) };
+const dark = Array(784).fill(0);
 
-/** The same variants by another protocol: bits in the query, and in a body with the header that says them to the balancer. */
-export const INFER = [
+/** Some of these variants by the other protocols: bits in the query, and in a body with the header that says them to the balancer. */
+const OTHERS = [
   ...[3, 5, 7].map((bits) => ({
     path: `/v2/models/mnist-lenet/infer?datatype=UINT8&bits=${bits}`,
     headers: { ...RAW, 'inference-header-content-length': '0' },
@@ -36,7 +38,24 @@ export const INFER = [
     headers: { 'content-type': 'application/json', 'x-bitdial-bits': String(bits) },
     body: Buffer.from(JSON.stringify({ inputs: [grey], parameters: { bits } })),
   })),
+  ...[2, 5, 8].map((bits) => ({
+    path: `/v1/models/mnist-lenet:predict?bits=${bits}`,
+    headers: JSON_TYPE,
+    body: Buffer.from(JSON.stringify({ instances: [dark] })),
+  })),
+  ...[3, 6].map((bits) => ({
+    path: '/v1/models/mnist-lenet:predict',
+    headers: { ...JSON_TYPE, 'x-bitdial-bits': String(bits) },
+    body: Buffer.from(JSON.stringify({ instances: [dark], bits })),
+  })),
+  {
+    path: '/v1/models/mnist-lenet:classify?bits=4&activation_bits=8',
+    headers: JSON_TYPE,
+    body: Buffer.from(JSON.stringify({ examples: [{ input: dark }] })),
+  },
 ];
+
+export const MIXED = [...PREDICT, ...OTHERS];
 
 /** So slow for its size that a crowd of them piles up. */
 export const SLOW = raw('cifar10-resnet20', 'bits=32');

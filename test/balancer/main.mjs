@@ -10,7 +10,7 @@ import { ROOT } from '../support/program.mjs';
 import { Cluster, findNginx, findRedis, nginxVersion } from './cluster.mjs';
 import { Report } from './report.mjs';
 import { drain, kill, rollingRestart } from './restarts.mjs';
-import { crowd, edges, locality } from './routing.mjs';
+import { clients, crowd, edges, locality } from './routing.mjs';
 import { training } from './training.mjs';
 
 if (!existsSync(join(ROOT, 'dist/src/main.js'))) {
@@ -31,7 +31,8 @@ const began = performance.now();
 const report = new Report();
 const cluster = await Cluster.start(nginx, redis);
 try {
-  for (const part of [locality, crowd, edges, training, rollingRestart, kill, drain]) await part(cluster, report);
+  for (const part of [locality, crowd, edges, clients, training, rollingRestart, kill, drain])
+    await part(cluster, report);
 } finally {
   await cluster.stop();
 }

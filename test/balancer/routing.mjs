@@ -1,16 +1,18 @@
 /** Which replica gets what: one for each variant, the next one for what is too much for it, and the balancer's own errors. */
 import { Agent } from 'node:http';
-import { MAX_BODY_BYTES } from './cluster.mjs';
-import { INFER, Load, MIXED, SLOW, send } from './load.mjs';
+import { ADMIN_TOKEN, MAX_BODY_BYTES } from './cluster.mjs';
+import { Load, MIXED, SLOW, send } from './load.mjs';
 
 /** Times each request is sent. */
 const ROUNDS = 8;
+/** Wrong tokens: past the limit of both replicas. */
+const GUESSES = 40;
 /** Clients of one variant at once: more than one replica takes. */
 const CROWD = 160;
 const MODELS = ['mnist-lenet', 'cifar10-resnet20'];
 
 /** Which variant a budget ends in the balancer cannot know, so those requests stay out of this. */
-const NAMED = [...MIXED.filter(({ path }) => path.includes('bits=')), ...INFER];
+const NAMED = MIXED.filter(({ path }) => !path.includes('max_'));
 
 export async function locality(cluster, report) {
   const before = await Promise.all(cluster.replicas.map(residents));
@@ -62,13 +64,13 @@ export async function edges(cluster, report) {
   const { headers } = await send(cluster.url, { method: 'GET', path: '/models', headers: { 'x-request-id': id } });
   report.add('a request id comes back', `${headers['x-request-id']}`, headers['x-request-id'] === id);
   const forged = await send(cluster.url, { method: 'GET', path: '/models', headers: { 'x-request-id': 'a b"c' } });
-  const own = forged.headers['x-request-id'];
-  report.add('a forged one does not', `${own}`, /^[\w-]{32,36}$/.test(own));
+  const made = forged.headers['x-request-id'];
+  report.add('a forged one does not', `${made}`, /^[\w-]{32,36}$/.test(made));
 
   const raw = { 'content-type': 'application/octet-stream' };
   const tooLarge = await send(cluster.url, { path: '/predict', headers: raw, body: Buffer.alloc(MAX_BODY_BYTES + 1) });
   const largest = await send(cluster.url, { path: '/predict', headers: raw, body: Buffer.alloc(MAX_BODY_BYTES) });
-  const codes = [tooLarge, largest].map(({ status, body }) => `${status} ${json(body).code}`).join(', ');
+  const codes = [tooLarge, largest].map(said).join(', ');
   report.add(
     'MAX_BODY_BYTES is the limit',
     codes,
@@ -80,9 +82,43 @@ export async function edges(cluster, report) {
     body: Buffer.alloc(MAX_BODY_BYTES + 1),
   });
   report.add('in the words of the protocol', `${oip.status} ${oip.body}`, oip.status === 413 && json(oip.body).error);
+  const long = await send(cluster.url, { method: 'GET', path: '/models', headers: { x: 'y'.repeat(20_000) } });
+  const unreadable = await send(cluster.url, { method: 'GET', path: '/%zz' });
+  const own = [long, unreadable].map(said).join(', ');
+  report.add('what nginx refuses is a problem', own, own === '431 headers_too_large, 400 bad_request');
+  const types = [tooLarge, long, unreadable, oip].map(({ headers }) => headers['content-type']);
+  const problem = 'application/problem+json';
+  report.add(
+    'of the type that it is',
+    [...new Set(types)].join(', '),
+    types.join() === [problem, problem, problem, 'application/json'].join(),
+  );
   const metrics = await send(cluster.url, { method: 'GET', path: '/metrics' });
   report.add('metrics are each replica’s own', `${metrics.status}`, metrics.status === 404);
 }
+
+/** A client is its address, as nginx says it, whatever it says of itself: one that guesses tokens is refused, another one is not. */
+export async function clients(cluster, report) {
+  const ask = (localAddress, token, forwarded) =>
+    send(cluster.url, {
+      method: 'GET',
+      path: '/admin/jobs',
+      headers: { authorization: `Bearer ${token}`, 'x-forwarded-for': forwarded },
+      localAddress,
+    });
+  // each replica counts for itself
+  for (let i = 0; i < GUESSES; i++) await ask('127.0.0.2', `guess-${i}`, `192.0.2.${i}`);
+  const guesser = [await ask('127.0.0.2', ADMIN_TOKEN, '127.0.0.3'), await ask('127.0.0.2', ADMIN_TOKEN, '192.0.2.77')];
+  const other = [await ask('127.0.0.3', ADMIN_TOKEN, '127.0.0.2'), await ask('127.0.0.3', ADMIN_TOKEN, '127.0.0.2')];
+  const [refused, taken] = [guesser, other].map((answers) => answers.map(({ status }) => status).join(', '));
+  report.add(
+    'who guesses tokens is refused, nobody else',
+    `${refused} and ${taken}`,
+    refused === '429, 429' && taken === '200, 200',
+  );
+}
+
+const said = ({ status, body }) => `${status} ${json(body).code}`;
 
 function json(body) {
   try {

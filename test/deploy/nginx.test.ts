@@ -52,7 +52,7 @@ test('limits are those of the replicas', () => {
 
 test('the balancer’s errors have the titles and codes of the service’s', () => {
   const documents = [...template.matchAll(/'(\{"type":.*\})';/g)].map(([, text]) => JSON.parse(text));
-  assert.equal(documents.length, 2);
+  assert.equal(documents.length, 4);
   for (const { code, title, status, type } of documents) {
     assert.deepEqual([status, title], ERRORS[code as keyof typeof ERRORS]);
     assert.equal(type, `urn:bitdial:problem:${code}`);
