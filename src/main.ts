@@ -1,8 +1,10 @@
 /** Starts the service as the settings say; what cannot start says why and exits 1. */
 import { type Config, readConfig } from './config.js';
 import { parseTokens } from './http/plugins/tokens.js';
+import { exitOnStop } from './process/drain.js';
 import { explain, say } from './process/messages.js';
 
+exitOnStop();
 try {
   const config = readSettings();
   if (config.role === 'train') await (await import('./process/training.js')).startTraining(config);

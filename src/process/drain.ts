@@ -12,10 +12,23 @@ export interface Stoppable {
   closeParts(): Promise<void>;
 }
 
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+type Signal = (typeof SIGNALS)[number];
+
+const leave = (signal: Signal) => process.exit(128 + constants.signals[signal]);
+
+/**
+ * As long as there is nothing to drain, a stop is an exit. Without a handler it would be one, too, but not for the first
+ * process of a container: to that one the kernel gives no signal that nobody handles.
+ */
+export function exitOnStop(): void {
+  for (const signal of SIGNALS) process.on(signal, leave);
+}
+
 /** SIGTERM and SIGINT: not ready, no new connections, requests in flight to their end, parts closed, exit 0. */
 export function onStop(drainMs: number, readiness: Readiness, logger: Logger, parts: Stoppable): void {
-  const stop = async (signal: 'SIGTERM' | 'SIGINT') => {
-    if (readiness.state === 'draining') process.exit(128 + constants.signals[signal]);
+  const stop = async (signal: Signal) => {
+    if (readiness.state === 'draining') leave(signal);
     readiness.draining();
     logger.info({ signal }, 'draining');
     const late = setTimeout(() => {
@@ -38,5 +51,5 @@ export function onStop(drainMs: number, readiness: Readiness, logger: Logger, pa
       process.exit(1);
     }
   };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
+  for (const signal of SIGNALS) process.off(signal, leave).on(signal, () => void stop(signal));
 }

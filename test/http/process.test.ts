@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
@@ -73,6 +73,20 @@ test('SIGTERM lets a request in flight end, takes no more, and exits 0', async (
   assert.equal(JSON.parse(await text(response)).bits, 4);
   assert.deepEqual(await service.exit, [0, null]);
   assert.doesNotMatch(service.stderr, /admin token/);
+});
+
+test('a stop while it starts is an exit of its own, as the first process of a container has to make', async (t) => {
+  // a Redis that says nothing: the start waits for it
+  const silent = createServer().listen(0, '127.0.0.1');
+  const connected = once(silent, 'connection') as Promise<[Socket]>;
+  await once(silent, 'listening');
+  t.after(() => silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const service = await ServiceProcess.start(t, { REDIS_URL: `redis://127.0.0.1:${port}` });
+  const [connection] = await connected;
+  service.child.kill('SIGTERM');
+  assert.deepEqual(await service.exit, [143, null]);
+  connection.destroy();
 });
 
 test('what is not done when the drain is over is cut', async (t) => {
