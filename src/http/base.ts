@@ -7,6 +7,7 @@ import { type Metrics, requestMetrics } from './plugins/metrics.js';
 import { problems } from './plugins/problem.js';
 import { drainConnections, type Readiness } from './plugins/readiness.js';
 import { requestTracing } from './plugins/tracing.js';
+import { continueWhenRead } from './plugins/unread-bodies.js';
 import { validatorCompiler } from './plugins/validation.js';
 import { Problem } from './schemas/responses.js';
 import { createServer } from './server.js';
@@ -32,6 +33,7 @@ export function createBase({ config, logger, metrics, readiness, tracer }: BaseP
   requestMetrics(app, metrics);
   securityHeaders(app);
   drainConnections(app, readiness);
+  continueWhenRead(app);
   problems(app, config.maxBodyBytes);
   return app;
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import type { IncomingMessage } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { ServiceError } from '../../src/errors.js';
 import { assertAnswer, assertProblem } from './answers.js';
@@ -32,6 +33,87 @@ test('the refusal does not wait for the body', async (t) => {
   socket.destroy();
   assert.match(String(chunk), /^HTTP\/1\.1 429 /);
   assert.match(String(chunk), /\r\nretry-after: 1\r\n/i);
+});
+
+/** What comes back on a connection of its own, to its end or until `enough`. */
+async function converse(socket: Socket, enough: (text: string) => boolean): Promise<string> {
+  let text = '';
+  while (!enough(text)) {
+    const [chunk] = await Promise.race([once(socket, 'data'), once(socket, 'end')]);
+    if (chunk === undefined) return text;
+    text += chunk;
+  }
+  return text;
+}
+const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+const head = (length: number, more = '') =>
+  `POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: ${RAW}\r\ncontent-length: ${length}\r\n${more}\r\n`;
+
+test('a client that writes its whole body before it reads gets the refusal, and keeps its connection', async (t) => {
+  const { app, service } = await testApp(t);
+  service.full = new ServiceError('overloaded', '4 of 4', { retry_after_s: 1 });
+  const socket = connect(port(app), '127.0.0.1');
+  t.after(() => socket.destroy());
+  const body = Buffer.alloc(10_000_000, 0x5b);
+  for (let i = 0; i < 3; i++) {
+    socket.pause();
+    socket.write(head(body.length));
+    await new Promise((resolve) => socket.write(body, resolve));
+    const answer = converse(socket, (text) => text.endsWith('}'));
+    socket.resume();
+    assert.deepEqual(statuses(await answer), ['503']);
+  }
+  service.full = null;
+  socket.write(`${head(4)}body`);
+  assert.deepEqual(statuses(await converse(socket, (text) => text.endsWith('}'))), ['200']);
+});
+
+test('a body that was refused is dropped a piece at a time: whoever else comes has a turn between them', async (t) => {
+  const { app, service } = await testApp(t);
+  service.full = new ServiceError('overloaded', '4 of 4', { retry_after_s: 1 });
+  const refused = new Promise<IncomingMessage>((resolve) => app.server.once('request', resolve));
+  const socket = connect(port(app), '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.write(head(10_000_000));
+  const body = await refused;
+  await converse(socket, (text) => text.endsWith('}'));
+  let [pieces, turns] = [0, 0];
+  body.on('data', () => pieces++);
+  body.on('resume', () => turns++);
+  socket.write(Buffer.alloc(10_000_000, 0x5b));
+  await once(body, 'end');
+  assert.ok(pieces > 100, `${pieces} pieces`);
+  assert.ok(turns >= pieces - 1, `${turns} turns for ${pieces} pieces`);
+});
+
+test('a client that waits to be told does not send a body that nobody will read', async (t) => {
+  const { app, service } = await testApp(t);
+  service.full = new ServiceError('overloaded', '4 of 4', { retry_after_s: 7 });
+  const socket = connect(port(app), '127.0.0.1');
+  socket.write(head(10_000_000, 'expect: 100-continue\r\n'));
+  const refusal = await converse(socket, () => false);
+  assert.deepEqual(statuses(refusal), ['503'], 'and not 100 before it');
+  assert.match(refusal, /\r\nretry-after: 7\r\n/i);
+  assert.match(refusal, /\r\nconnection: close\r\n/i, 'what comes next could be a body or a request');
+  assert.deepEqual(service.requests, []);
+});
+
+test('a client that waits to be told is told when its body is wanted', async (t) => {
+  const { app, service } = await testApp(t);
+  const ask = async (length: number) => {
+    const socket = connect(port(app), '127.0.0.1');
+    t.after(() => socket.destroy());
+    socket.write(head(length, 'expect: 100-continue\r\n'));
+    return { socket, first: await converse(socket, (text) => text.endsWith('\r\n\r\n') || text.endsWith('}')) };
+  };
+  const { socket, first } = await ask(4);
+  assert.deepEqual(statuses(first), ['100']);
+  for (const request of ['body', `${head(4)}body`]) {
+    socket.write(request);
+    assert.deepEqual(statuses(await converse(socket, (text) => text.endsWith('}'))), ['200'], 'the connection is kept');
+  }
+  assert.equal(service.requests.length, 2);
+  assert.deepEqual(statuses((await ask(1e9)).first), ['413'], 'one that is too large is not wanted');
 });
 
 test('a client that goes away aborts its request, one that got its answer does not', async (t) => {

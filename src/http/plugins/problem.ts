@@ -6,6 +6,7 @@ import { ServiceError } from '../../errors.js';
 import type { App } from '../types.js';
 import { acceptedTypes } from './bodies.js';
 import { urlPattern } from './route-url.js';
+import { leaveBody } from './unread-bodies.js';
 import { show } from './validation.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -66,10 +67,7 @@ export function sendProblem(
   if (problem.code === 'unauthorized') reply.header('www-authenticate', 'Bearer realm="bitdial"');
   const retryAfter = problem.extra.retry_after_s;
   if (typeof retryAfter === 'number') reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
-  // What is left of a body that was refused is read and dropped, so that the client gets to read the answer; Fastify's
-  // `connection: close` would reset the connection under it. The deadlines of bodies bound this.
-  reply.removeHeader('connection');
-  if (!request.raw.complete) request.raw.resume();
+  leaveBody(request, reply);
   reply.code(problem.status);
   const [, word] = WORDINGS.find(([prefix]) => isUnder(request.url, prefix)) ?? [];
   if (word) return reply.type('application/json').send(JSON.stringify(word(problem)));
