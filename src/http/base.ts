@@ -4,6 +4,7 @@ import type { Tracer } from '../telemetry/tracer.js';
 import { securityHeaders } from './plugins/headers.js';
 import { requestLog } from './plugins/logging.js';
 import { type Metrics, requestMetrics } from './plugins/metrics.js';
+import { closeQueuedResponses } from './plugins/pipelining.js';
 import { problems } from './plugins/problem.js';
 import { drainConnections, type Readiness } from './plugins/readiness.js';
 import { requestTracing } from './plugins/tracing.js';
@@ -34,6 +35,7 @@ export function createBase({ config, logger, metrics, readiness, tracer }: BaseP
   securityHeaders(app);
   drainConnections(app, readiness);
   continueWhenRead(app);
+  closeQueuedResponses(app);
   problems(app, config.maxBodyBytes);
   return app;
 }

@@ -143,6 +143,34 @@ test('a client that goes away aborts its request, one that got its answer does n
   await http.post('/predict').set('content-type', RAW).send(Buffer.alloc(8)).expect(200);
 });
 
+test('a client that goes away takes the requests along that it had sent behind the first, and nothing is left counted', async (t) => {
+  const { app, http, service } = await testApp(t);
+  const answers: (() => void)[] = [];
+  service.answer = () => new Promise((resolve) => answers.push(() => resolve(fakeAnswer())));
+  const socket = connect(port(app), '127.0.0.1');
+  socket.write(`${head(4)}body`.repeat(12));
+  while (service.requests.length < 12) await new Promise(setImmediate);
+  socket.destroy();
+  while (!service.requests[0].signal?.aborted) await new Promise(setImmediate);
+  assert.ok(service.requests.every(({ signal }) => signal?.aborted));
+  for (const answer of answers) answer();
+  const { text } = await http.get('/metrics');
+  assert.match(text, /^bitdial_requests_in_flight 1$/m, 'this one');
+});
+
+test('requests sent one behind the other are answered in order', async (t) => {
+  const { app, service } = await testApp(t);
+  const answers: (() => void)[] = [];
+  service.answer = () => new Promise((resolve) => answers.push(() => resolve(fakeAnswer())));
+  const socket = connect(port(app), '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.write(`${head(4)}body`.repeat(3));
+  while (answers.length < 3) await new Promise(setImmediate);
+  for (const answer of answers.reverse()) answer();
+  assert.deepEqual(statuses(await converse(socket, (text) => statuses(text).length === 3)), ['200', '200', '200']);
+  assert.ok(service.requests.every(({ signal }) => !signal?.aborted));
+});
+
 test('a time that is too short is a 504, and no time is a 400', async (t) => {
   const { http, app, service } = await testApp(t);
   service.answer = async ({ deadlineMs }) => {
