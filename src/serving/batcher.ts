@@ -55,9 +55,9 @@ interface Queue {
 /**
  * Makes one run of requests that wait for the same variant.
  *
- * The rule: where nothing runs a request is dispatched at once. While something runs, requests gather; when the engine has
- * room for a run, the variant whose first request has waited longest is next, with as many as fit a batch, as soon as they
- * fill one, or the first has waited `waitMs`, or nothing runs any more. While the engine has no room, waiting costs nothing
+ * The rule: where nothing runs a request is dispatched at once. While something runs, the requests for a variant gather until
+ * they fill a batch, or the first has waited `waitMs`, or nothing runs any more; when the engine has room for a run, of the
+ * variants that need not wait the one whose first request has waited longest is next, with as many as fit a batch. While the engine has no room, waiting costs nothing
  * and has no bound here: it is the queue that admission bounds. Dispatching then would only end the gathering.
  */
 export class Batcher {
@@ -139,17 +139,21 @@ export class Batcher {
   #pump(): void {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
-    const { maxBatch, waitMs } = this.#options;
     while (this.#runs < this.#capacity.runs) {
-      const queue = this.#oldest();
-      if (!queue) return;
-      const early = this.#runs === 0 ? 0 : waitMs - (this.#now() - queue.waiting[0].since);
-      if (early > 0 && queue.instances < maxBatch) {
-        this.#timer = setTimeout(() => this.#pump(), early);
-        return;
-      }
+      const queue = this.#oldest((each) => this.#gathersMs(each) <= 0);
+      if (!queue) break;
       void this.#dispatch(queue);
     }
+    if (this.#runs >= this.#capacity.runs) return; // the end of a run is the next to look
+    const next = this.#oldest();
+    if (next) this.#timer = setTimeout(() => this.#pump(), this.#gathersMs(next));
+  }
+
+  /** Milliseconds for which the queue may gather yet. */
+  #gathersMs({ instances, waiting }: Queue): number {
+    const { maxBatch, waitMs } = this.#options;
+    if (this.#runs === 0 || instances >= maxBatch) return 0;
+    return waitMs - (this.#now() - waiting[0].since);
   }
 
   async #dispatch(queue: Queue): Promise<void> {
@@ -189,9 +193,10 @@ export class Batcher {
     return spreads ? maxBatch : Math.min(maxBatch, Math.ceil((queue.instances + this.#running) / runs));
   }
 
-  #oldest(): Queue | undefined {
+  #oldest(among: (queue: Queue) => boolean = () => true): Queue | undefined {
     let oldest: Queue | undefined;
     for (const queue of this.#queues.values()) {
+      if (!among(queue)) continue;
       if (!oldest || queue.waiting[0].since < oldest.waiting[0].since) oldest = queue;
     }
     return oldest;

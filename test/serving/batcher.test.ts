@@ -153,6 +153,21 @@ test('with a time to wait, what comes beside a run waits for company: so long, o
   assert.equal(engine.seen.length, 3, 'no room: waiting for the engine is no waiting for company');
 });
 
+test('a batch that is full does not wait for the company of another variant', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { engine, ask, b, pass } = setUp({ waitMs: 10, maxBatch: 2 }, new HeldEngine({ runs: 3, spreads: true }));
+  void ask([0]);
+  void ask([1], { of: b });
+  pass(4);
+  void ask([2]);
+  void ask([3]);
+  assert.deepEqual(engine.seen, ['a:0', 'a:2,3'], 'b has company to wait for, a has none');
+  pass(6);
+  t.mock.timers.tick(6);
+  t.mock.timers.tick(4);
+  assert.deepEqual(engine.seen.at(-1), 'b:1', 'after its own 10 ms');
+});
+
 test('nothing waits for company once nothing runs', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const { engine, ask } = setUp({ waitMs: 1000 }, new HeldEngine({ runs: 2, spreads: true }));
