@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.js';
 import { SlidingSum } from './sliding-sum.js';
 
-/** Time over which the rate is counted at which the queue drains. */
+/** Time over which it is counted how fast the queue drains. */
 const WINDOW_MS = 5000;
 /** Nobody is told to wait longer than this, in seconds. */
 const LONGEST_S = 60;
@@ -30,7 +30,11 @@ export interface Place {
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #now: () => number;
+  /** Instances that were answered, and the milliseconds in which somebody was there: while nobody is, nothing can drain. */
   readonly #drained: SlidingSum;
+  readonly #busy: SlidingSum;
+  /** Up to when those milliseconds are counted. */
+  #countedTo: number;
   #taken = 0;
   #requests = 0;
   /** Called when the last request leaves. */
@@ -39,7 +43,9 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
-    this.#drained = new SlidingSum(WINDOW_MS, this.#now());
+    this.#countedTo = this.#now();
+    this.#drained = new SlidingSum(WINDOW_MS, this.#countedTo);
+    this.#busy = new SlidingSum(WINDOW_MS, this.#countedTo);
   }
 
   /** Instances that wait or run; a request whose instances are not counted yet is one. */
@@ -59,6 +65,7 @@ export class Admission {
   /** @throws ServiceError overloaded, too_many_requests */
   enter(): Place {
     this.check();
+    if (this.#requests === 0) this.#countedTo = this.#now();
     let held = 1;
     this.#taken++;
     this.#requests++;
@@ -71,7 +78,8 @@ export class Admission {
       },
       leave: (answered) => {
         if (held === 0) return;
-        if (answered) this.#drained.add(held, this.#now());
+        const now = this.#count();
+        if (answered) this.#drained.add(held, now);
         this.#taken -= held;
         held = 0;
         this.#requests--;
@@ -85,11 +93,19 @@ export class Admission {
     return this.#requests === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve));
   }
 
-  /** Whole seconds in which what is there drains at the rate of the last while; 1 where nothing has drained yet. */
+  /** Whole seconds in which what is there drains as fast as what was there of late; 1 where nothing has drained yet. */
   retryAfterS(): number {
-    const rate = this.#drained.rate(this.#now());
-    const seconds = rate > 0 ? this.#taken / rate : 1;
+    const now = this.#count();
+    const drained = this.#drained.sum(now);
+    const seconds = drained > 0 ? (this.#taken / drained) * (this.#busy.sum(now) / 1000) : 1;
     return Math.min(Math.max(Math.ceil(seconds), 1), LONGEST_S);
+  }
+
+  #count(): number {
+    const now = this.#now();
+    if (this.#requests > 0) this.#busy.add(now - this.#countedTo, now);
+    this.#countedTo = now;
+    return now;
   }
 
   #full(): ServiceError {

@@ -9,7 +9,6 @@ export class SlidingSum {
   readonly #bucketMs: number;
   /** Number of the bucket that is being filled, since the clock's zero. */
   #last: number;
-  readonly #began: number;
   #sum = 0;
 
   /** @param now milliseconds, of a clock that does not go back; as in every method */
@@ -19,7 +18,6 @@ export class SlidingSum {
   ) {
     this.#bucketMs = windowMs / BUCKETS;
     this.#last = Math.floor(now / this.#bucketMs);
-    this.#began = now;
   }
 
   add(amount: number, now: number): void {
@@ -31,12 +29,6 @@ export class SlidingSum {
   sum(now: number): number {
     this.#forget(now);
     return this.#sum;
-  }
-
-  /** A second, over the window or what there is of it yet, a tenth of it at least. */
-  rate(now: number): number {
-    const ms = Math.min(Math.max(now - this.#began, this.windowMs / 10), this.windowMs);
-    return (this.sum(now) / ms) * 1000;
   }
 
   /** Milliseconds until the sum is at most `level`, if nothing is added; at most a window and a bucket. */

@@ -70,6 +70,25 @@ test('when to come back is what is there over the rate at which it drains, at le
   for (const place of more) place.leave(false);
 });
 
+test('time in which nobody was there does not make the queue look slow', () => {
+  const { admission, pass } = setUp(1000);
+  pass(60_000);
+  // A burst after a minute of nothing: 50 of 300 in a quarter of a second.
+  const places = Array.from({ length: 300 }, () => admission.enter());
+  for (const place of places.slice(0, 50)) {
+    pass(5);
+    place.leave(true);
+  }
+  assert.equal(admission.retryAfterS(), 2, '250 at 200 a second');
+  pass(1000);
+  assert.equal(admission.retryAfterS(), 7, 'and a second of standing still counts');
+  for (const place of places) place.leave(false);
+  pass(2000);
+  const later = Array.from({ length: 100 }, () => admission.enter());
+  assert.equal(admission.retryAfterS(), 3, '100 at 50 in 1.25 s');
+  for (const place of later) place.leave(false);
+});
+
 test('idle is when the last one has left', async () => {
   const { admission } = setUp(10);
   await admission.idle();

@@ -27,15 +27,6 @@ test('random events: never less than the window holds, and nothing that is a buc
   }
 });
 
-test('the rate is over the window, or over what there is of it', () => {
-  const sum = new SlidingSum(1000, 5000);
-  sum.add(10, 5000);
-  assert.equal(sum.rate(5000), 100, 'a tenth of the window at least');
-  assert.equal(sum.rate(5500), 20);
-  assert.equal(sum.rate(5999), 10 / 0.999);
-  assert.equal(sum.rate(7000), 0);
-});
-
 test('nothing to wait for where the sum is low enough, and at most a window where nothing is', () => {
   const sum = new SlidingSum(1000, 0);
   assert.equal(sum.untilAtMost(0, 0), 0);
