@@ -102,12 +102,23 @@ export class PowerBudget {
     return this.#demand * Math.exp((this.#demandAt - now) / this.#windowMs);
   }
 
+  /** What does not fit an empty window is not told to come back. */
   #refusal(uj: number): ServiceError {
     const capacity = this.milliwatts * this.#windowMs;
+    const needs = `the request needs ${digits(uj)} µJ`;
+    const seconds = this.#windowMs / 1000;
+    if (uj > capacity) {
+      const most = `${digits(capacity)} µJ in ${seconds} s are all that ${this.milliwatts} mW allow`;
+      return new ServiceError('power_budget', `${needs}, and ${most}; fewer instances or bits may fit`);
+    }
     const ms = this.#spent.untilAtMost(capacity - this.#reserved - uj, this.#now());
-    const detail =
-      `the request needs ${Number(uj.toPrecision(4))} µJ, and the modelled power of the last ` +
-      `${this.#windowMs / 1000} s leaves less of the ${this.milliwatts} mW that the service may take`;
-    return new ServiceError('power_budget', detail, { retry_after_s: Math.max(1, Math.ceil(ms / 1000)) });
+    const left = `the modelled power of the last ${seconds} s leaves less of the ${this.milliwatts} mW that the service may take`;
+    return new ServiceError('power_budget', `${needs}, and ${left}`, {
+      retry_after_s: Math.max(1, Math.ceil(ms / 1000)),
+    });
   }
+}
+
+function digits(uj: number): number {
+  return Number(uj.toPrecision(4));
 }

@@ -60,6 +60,16 @@ test('when to come back is when enough of the window is over', () => {
   power.reserve(20_000, false);
 });
 
+test('what would not fit an empty window is not told to come back', () => {
+  const { power } = setUp(10);
+  const never = refusal(() => power.reserve(20_000, true));
+  assert.equal(never.code, 'power_budget');
+  assert.equal(never.extra.retry_after_s, undefined);
+  assert.match(never.message, /needs 20000 µJ, and 10000 µJ in 1 s are all that 10 mW allow/);
+  power.reserve(1, true);
+  assert.equal(refusal(() => power.reserve(10_000, true)).extra.retry_after_s, 2);
+});
+
 test('the allowance shares the budget among those who come, less what those who named bits take', () => {
   const { power, pass } = setUp(100);
   assert.equal(power.allowanceUj(), Infinity, 'nobody has come yet');
