@@ -187,7 +187,11 @@ class Service implements PredictionService {
     const { taken, max } = this.#admission;
     this.#dimmer.brownOut?.queued(taken / max, this.#batcher.oldestMs(), performance.now());
     const source = () => this.#store.source(version);
-    const choosing = () => this.#chooser.choose(version, choice, batch, source);
+    const choosing = () => {
+      const chosen = this.#chooser.choose(version, choice, batch, source);
+      // only for such a budget may there be something to measure first
+      return patience && choice.budget?.maxLatencyMs !== undefined ? patience.guard(chosen) : chosen;
+    };
     const base = await timed(steps, 'choose precision', choosing, facts);
     patience?.check();
     const { precision, degraded, energy } = this.#dimmer.dim(version, base, choice, batch, source);

@@ -232,6 +232,23 @@ test('image files are counted before they are decoded, and no more of them are o
   assert.deepEqual(rejected, ['overload', 'disconnect']);
 });
 
+test('a client that goes while latencies are measured for its budget frees its place at once', async () => {
+  const { engine, service, infer } = setUp();
+  const building = new Gate();
+  engine.onBuild = () => building.passed;
+  const controller = new AbortController();
+  const gone = infer({ signal: controller.signal, choice: { budget: { maxLatencyMs: 100 } } });
+  await settle();
+  assert.equal(engine.builds.length, 1);
+  controller.abort();
+  await refused(gone, 'client_closed_request');
+  await settle();
+  assert.equal(service.load().taken, 0);
+  building.open();
+  await service.close();
+  assert.equal(engine.liveBytes, 0);
+});
+
 test('wrong deadlines are refused and take no place', async () => {
   const { service, infer } = setUp();
   for (const deadlineMs of [0, -5, Number.NaN]) {
