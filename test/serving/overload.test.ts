@@ -249,6 +249,21 @@ test('a client that goes while latencies are measured for its budget frees its p
   assert.equal(engine.liveBytes, 0);
 });
 
+test('a variant that is built for a client that has gone, while the service closes, is released', async () => {
+  const { engine, service, infer } = setUp();
+  const building = new Gate();
+  engine.onBuild = () => building.passed;
+  const controller = new AbortController();
+  const gone = infer({ signal: controller.signal });
+  await settle();
+  controller.abort();
+  await refused(gone, 'client_closed_request');
+  await service.close();
+  building.open();
+  await settle();
+  assert.deepEqual([engine.builds.length, engine.live.size], [1, 0]);
+});
+
 test('wrong deadlines are refused and take no place', async () => {
   const { service, infer } = setUp();
   for (const deadlineMs of [0, -5, Number.NaN]) {
