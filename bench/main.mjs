@@ -89,6 +89,8 @@ try {
     const { line: told, measureOverload } = await import('./overload.mjs');
     const seconds = quick ? { seconds: 4, powerSeconds: 6 } : {};
     results.overload = await measureOverload({ ...seconds, log: (row) => say(told(row)) });
+    const { line: refused, measureRefusals } = await import('./refusals.mjs');
+    results.refusals = await measureRefusals({ each: quick ? 50 : 200, log: (row) => say(refused(row)) });
   }
 } finally {
   probe.close();

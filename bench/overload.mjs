@@ -1,12 +1,14 @@
 /**
  * What the service does past its capacity, and under a power budget: OVERLOAD_POLICY=degrade beside reject, with requests that
- * come when they come; then POWER_BUDGET_MW, 65 and 45 % of what there is without, beside none. cifar10-resnet20, in one process. `node bench/overload.mjs [--quick]`
+ * come when they come; then POWER_BUDGET_MW, 65 and 45 % of what there is without, beside none. cifar10-resnet20, in one process. Last, over sockets, how soon 10 MB are refused
+ * (refusals.mjs). `node bench/overload.mjs [--quick] [--refusals]`, the latter: that alone.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { NativeEngine } from '../dist/src/engine/native.js';
 import { median } from './measure.mjs';
 import { uniform } from './nets.mjs';
+import { measureRefusals, line as told } from './refusals.mjs';
 import { Served } from './serving-net.mjs';
 
 const MODEL = 'cifar10-resnet20';
@@ -133,6 +135,8 @@ export const line = (r) =>
   `at most ${r.power.toFixed(1)} mW over 10 s`;
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const quick = process.argv.includes('--quick');
-  await measureOverload({ seconds: quick ? 4 : 8, powerSeconds: quick ? 6 : 12, log: (row) => console.log(line(row)) });
+  const [quick, refusals] = ['--quick', '--refusals'].map((flag) => process.argv.includes(flag));
+  const run = { seconds: quick ? 4 : 8, powerSeconds: quick ? 6 : 12, log: (row) => console.log(line(row)) };
+  if (!refusals) await measureOverload(run);
+  await measureRefusals({ each: quick ? 50 : 200, log: (row) => console.log(told(row)) });
 }

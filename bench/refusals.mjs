@@ -1,13 +1,13 @@
 /**
  * How soon a service that is full says so to clients that send 10 MB: from the last byte of the headers to the status line,
- * over a socket. A thread of its own keeps the queue full; another one asks, one request at a time, so that its own clock is
+ * over a socket, and for how much of that time the server's main thread ran (its wait for a processor is the machine's affair). A thread of its own keeps the queue full; another one asks, one request at a time, so that its own clock is
  * not held up. Nothing here is kind to the client: one of the four ways writes all of its body before it reads a byte.
  */
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { Connection } from './connection.mjs';
 import { Server } from './server.mjs';
 
 const MODEL = 'cifar10-resnet20';
@@ -16,9 +16,8 @@ const PIXELS = 32 * 32 * 3;
 const INSTANCES = 32;
 const FULL = 4;
 /** Milliseconds after which those come again. */
-const AGAIN_MS = 2;
+const AGAIN_MS = 5;
 const BODY = Buffer.alloc(10_000_000, 0x5b);
-const PIECE = 65_536;
 /** Connections that send such bodies all the while, in the second half. */
 const PRESSING = 4;
 const PAUSE_MS = 25;
@@ -36,9 +35,10 @@ export async function measureRefusals({ each = 200, log = () => {} } = {}) {
   const env = { DEFAULT_MODEL: MODEL, DEFAULT_BITS: '16', MAX_QUEUE: String(INSTANCES * FULL) };
   const server = await Server.start(env);
   const port = Number(new URL(server.url).port);
+  const { pid } = server.child;
   const workers = [];
   const start = (task) => {
-    const worker = new Worker(new URL(import.meta.url), { workerData: { ...task, port } });
+    const worker = new Worker(new URL(import.meta.url), { workerData: { ...task, port, pid } });
     workers.push(worker);
     return worker;
   };
@@ -56,10 +56,7 @@ export async function measureRefusals({ each = 200, log = () => {} } = {}) {
     }
     filler.postMessage('stop');
     const [accepted] = await once(filler, 'message');
-    const { pid } = server.child;
-    const [ran, waited] = (await readFile(`/proc/${pid}/task/${pid}/schedstat`, 'utf8'))
-      .split(' ')
-      .map((ns) => ns / 1e9);
+    const [ran, waited] = mainThread(pid).map((ms) => ms / 1000);
     const meanwhile = { ...accepted, ran, waited };
     log(meanwhile);
     return { rows, meanwhile };
@@ -76,10 +73,11 @@ export function line(r) {
       `the server's main thread ran ${r.ran.toFixed(1)} s and was ready but had no processor for ${r.waited.toFixed(1)} s`
     );
   }
-  const figures = `median ${r.median.toFixed(2)} ms, p99 ${r.p99.toFixed(2)}, most ${r.most.toFixed(2)}`;
+  const figures = ({ median, p99, most }) => `${median.toFixed(2)} ms, p99 ${p99.toFixed(2)}, most ${most.toFixed(2)}`;
   const others = r.pressing ? `beside ${r.pressing} that send 10 MB all the while, ` : '';
   return (
-    `${others}${WAYS[r.way]}: ${r.refused} refused, ${figures}, ${(100 * r.under5).toFixed(0)} % below 5 ms; ` +
+    `${others}${WAYS[r.way]}: ${r.refused} refused, median ${figures(r.ms)}, ${(100 * r.under5).toFixed(0)} % below 5 ms; ` +
+    `the main thread ran ${figures(r.own)}; ` +
     `${r.letIn} let in, ${r.continued} told to continue, ${r.broken} broken off`
   );
 }
@@ -111,15 +109,16 @@ async function fill({ port }) {
 }
 
 /** All ways by turns, so that what else the machine does is in all of them. */
-async function ask({ port, each }) {
+async function ask({ port, pid, each }) {
   const tallies = Object.fromEntries(Object.keys(WAYS).map((way) => [way, new Tally(way)]));
   const kept = { small: new Connection(port), kept: new Connection(port), deaf: new Connection(port) };
   for (let i = 0; i < each; i++) {
     for (const [way, tally] of Object.entries(tallies)) {
       const socket = kept[way] ?? new Connection(port);
       await socket.opened;
-      const answer = await (way === 'expect' ? askFirst(socket, tally) : askWith(socket, way));
-      tally.add(answer);
+      const [before] = mainThread(pid);
+      const answer = await (way === 'expect' ? askFirst(socket, tally, pid) : askWith(socket, way, pid));
+      tally.add({ ...answer, own: answer.own - before });
       if (!kept[way]) socket.close();
       else if (answer.status === undefined) kept[way] = new Connection(port);
       // the next headers on a kept connection stand behind this body
@@ -131,7 +130,7 @@ async function ask({ port, each }) {
 }
 
 /** Sends the body behind the headers; the answer, once both are through. */
-async function askWith(socket, way) {
+async function askWith(socket, way, pid) {
   if (way === 'deaf') socket.pause();
   let start = performance.now();
   const body = way === 'small' ? BODY.subarray(0, 10) : BODY;
@@ -143,12 +142,13 @@ async function askWith(socket, way) {
     socket.resume();
   }
   const { status, at } = await socket.answer();
+  const [own] = mainThread(pid);
   await written;
-  return { status, ms: at - start };
+  return { status, ms: at - start, own };
 }
 
 /** Sends the body if it is told to; the answer. */
-async function askFirst(socket, tally) {
+async function askFirst(socket, tally, pid) {
   const start = performance.now();
   socket.write(head(BODY.length, 'expect: 100-continue\r\n'));
   let answer = await socket.answer();
@@ -158,7 +158,7 @@ async function askFirst(socket, tally) {
     answer = await socket.answer();
     await written;
   }
-  return { status: answer.status, ms: answer.at - start };
+  return { status: answer.status, ms: answer.at - start, own: mainThread(pid)[0] };
 }
 
 /** Sends 10 MB again and again, refused or not. */
@@ -175,8 +175,15 @@ async function press({ port }) {
   await Promise.all(Array.from({ length: PRESSING }, one));
 }
 
+/** Milliseconds that the thread has run, and that it waited for a processor, by the kernel's count. */
+function mainThread(pid) {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8');
+  return text.split(' ', 2).map((ns) => Number(ns) / 1e6);
+}
+
 class Tally {
   #ms = [];
+  #own = [];
   #letIn = 0;
   #broken = 0;
   continued = 0;
@@ -185,20 +192,26 @@ class Tally {
     this.way = way;
   }
 
-  add({ status, ms }) {
-    if (status === 503) this.#ms.push(ms);
-    else if (status === undefined) this.#broken++;
+  add({ status, ms, own }) {
+    if (status === 503) {
+      this.#ms.push(ms);
+      this.#own.push(own);
+    } else if (status === undefined) this.#broken++;
     else this.#letIn++;
   }
 
   row() {
-    const ms = this.#ms.sort((a, b) => a - b);
-    const at = (share) => ms[Math.min(Math.floor(share * ms.length), ms.length - 1)] ?? Number.NaN;
-    const under5 = ms.filter((x) => x < 5).length / ms.length;
+    const [ms, own] = [quantiles(this.#ms), quantiles(this.#own)];
+    const under5 = this.#ms.filter((x) => x < 5).length / this.#ms.length;
     const { way, continued } = this;
-    const counts = { refused: ms.length, letIn: this.#letIn, broken: this.#broken, continued };
-    return { way, ...counts, median: at(0.5), p99: at(0.99), most: at(1), under5 };
+    return { way, refused: this.#ms.length, letIn: this.#letIn, broken: this.#broken, continued, ms, own, under5 };
   }
+}
+
+function quantiles(list) {
+  const sorted = Float64Array.from(list).sort();
+  const at = (share) => sorted[Math.min(Math.floor(share * sorted.length), sorted.length - 1)] ?? Number.NaN;
+  return { median: at(0.5), p99: at(0.99), most: at(1) };
 }
 
 function head(length, more = '') {
@@ -209,72 +222,6 @@ function head(length, more = '') {
     `content-length: ${length}`,
   ];
   return Buffer.from(`${lines.join('\r\n')}\r\n${more}\r\n`);
-}
-
-/** A bare socket, which tells when a status line came, and whether the connection broke first. */
-class Connection {
-  #socket;
-  #text = '';
-  #at = 0;
-  #gone = false;
-  #wake = () => {};
-
-  constructor(port) {
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
-    this.opened = once(this.#socket, 'connect');
-    this.#socket.on('data', (chunk) => {
-      if (this.#text === '') this.#at = performance.now();
-      this.#text += chunk.toString('latin1');
-      this.#wake();
-    });
-    this.#socket.on('error', () => {});
-    this.#socket.on('close', () => {
-      this.#gone = true;
-      this.#wake();
-    });
-  }
-
-  /** Resolves when the bytes are with the kernel, or never will be. */
-  write(bytes) {
-    return new Promise((resolve) => this.#socket.write(bytes, () => resolve()));
-  }
-
-  /** As a client does that reads a file: others of this thread have their turn between the pieces. */
-  async writeInPieces(bytes) {
-    for (let at = 0; at < bytes.length && !this.#gone; at += PIECE) {
-      await this.write(bytes.subarray(at, at + PIECE));
-      await nextTurn();
-    }
-  }
-
-  pause() {
-    this.#socket.pause();
-  }
-
-  resume() {
-    this.#socket.resume();
-  }
-
-  close() {
-    this.#socket.destroy();
-  }
-
-  /** The next answer, read to its end: its status, undefined where the connection ended before; and when it began. */
-  async answer() {
-    for (;;) {
-      const end = this.#text.indexOf('\r\n\r\n');
-      const length = Number(/\r\ncontent-length: (\d+)/i.exec(this.#text)?.[1] ?? 0);
-      if (end >= 0 && this.#text.length >= end + 4 + length) {
-        const answer = { status: Number(this.#text.slice(9, 12)), at: this.#at };
-        this.#text = this.#text.slice(end + 4 + length);
-        return answer;
-      }
-      if (this.#gone) return { at: this.#at };
-      await new Promise((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
 }
 
 if (workerData?.task === 'fill') await fill(workerData);
