@@ -17,7 +17,7 @@ const FULL_SHARE = 0.75;
 const EMPTY_SHARE = 0.25;
 
 /**
- * Decides how far the bits go down under load. Time goes in intervals. One in which every request waited too long (so a
+ * Decides how far the bits go down under load. Time goes in intervals. One in which every batch waited too long (so a
  * short burst that drains does not count), or the queue was too full, or some were turned away, moves the dial on by a
  * step; several quiet ones in a row move it back by one. Pure: it knows the time from its callers alone and has no timer.
  */
@@ -41,7 +41,7 @@ export class BrownOut {
     this.#end = now + intervalMs;
   }
 
-  /** The engine has taken a request that waited so long for it. */
+  /** The engine has taken a batch whose first request waited so long for it. */
   waited(ms: number, now: number): void {
     this.#advance(now);
     this.#shortest = Math.min(this.#shortest, ms);

@@ -5,7 +5,7 @@ import type { RejectionReason } from './request.js';
 
 export interface GateOptions {
   admission: Admission;
-  /** A well-made request was not answered. */
+  /** A request was not answered, and not for a fault of its own. */
   onRejected: (reason: RejectionReason) => void;
 }
 

@@ -165,7 +165,7 @@ export interface PredictionService {
   close(): Promise<void>;
 }
 
-/** Why a request that was well made was not answered. */
+/** Why a request was not answered, where nothing was found wrong with it. */
 export type RejectionReason = 'overload' | 'power' | 'deadline' | 'disconnect';
 
 /** Called by the service as things happen; metrics and logs hang here, so that serving knows neither. */
