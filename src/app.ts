@@ -60,12 +60,11 @@ export async function buildApp(parts: Parts): Promise<App> {
   /** The Open Inference Protocol v2. */
   async function openInference(scope: App): Promise<void> {
     const statistics = parts.statistics ?? new Statistics();
-    const { observer } = statistics;
     const { maxBodyBytes } = config;
     const repository = new Repository(service, store);
     inferenceServerRoutes(scope, { readiness, version: parts.version ?? '0.0.0' });
     inferenceModelRoutes(scope, { service, store, repository, statistics, config });
-    await scope.register(async (s) => inferRoutes(s as App, { service, repository, observer, maxBodyBytes }));
+    await scope.register(async (s) => inferRoutes(s as App, { service, repository, maxBodyBytes }));
     await scope.register(async (s) => repositoryIndexRoutes(s as App, { repository, maxBodyBytes }));
     await scope.register(async (s) => repositoryControlRoutes(s as App, { repository, maxBodyBytes }, guard));
   }

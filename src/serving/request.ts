@@ -146,8 +146,10 @@ export interface ServiceLoad {
 
 /** What the HTTP layer (and later protocols) see of serving. All errors are ServiceErrors. */
 export interface PredictionService {
-  /** Logits; every protocol is a wording of this. */
+  /** Logits. */
   infer(request: InferRequest): Promise<Inference>;
+  /** An inference in the words of a protocol; the observer hears how long they took. */
+  answerWith<T>(request: InferRequest, word: (inference: Inference) => T): Promise<T>;
   /** Ranked labels. */
   predict(request: PredictRequest): Promise<PredictAnswer>;
   /**

@@ -96,16 +96,20 @@ class Service implements PredictionService {
     return this.#gate.pass(request, (place, patience) => this.#infer(request, place, patience));
   }
 
-  async predict(request: PredictRequest): Promise<PredictAnswer> {
-    // What needs no version is refused before any is read.
-    const topK = readTopK(request.topK);
+  async answerWith<T>(request: InferRequest, word: (inference: Inference) => T): Promise<T> {
     const inference = await this.infer(request);
     const start = performance.now();
-    const answer = predictAnswer(inference, topK);
-    const { model, version } = answer;
+    const answer = word(inference);
+    const { model, version } = inference.version;
     const outputMs = performance.now() - start;
     this.#observer.onAnswer?.({ model, version, instances: inference.batch, outputMs });
     return answer;
+  }
+
+  async predict(request: PredictRequest): Promise<PredictAnswer> {
+    // What needs no version is refused before any is read.
+    const topK = readTopK(request.topK);
+    return this.answerWith(request, (inference) => predictAnswer(inference, topK));
   }
 
   admits(): void {

@@ -74,6 +74,9 @@ export class FakeService implements PredictionService {
     this.requests.push(request);
     return this.inference(request);
   }
+  async answerWith<T>(request: InferRequest, word: (inference: Inference) => T): Promise<T> {
+    return word(await this.infer(request));
+  }
   predict(request: PredictRequest): Promise<PredictAnswer> {
     this.requests.push(request);
     return this.answer(request);

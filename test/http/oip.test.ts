@@ -229,6 +229,14 @@ test('statistics count what ran, whatever the protocol, and what failed', async 
     .post('/predict')
     .send({ instances: [data] })
     .expect(200);
+  await http
+    .post('/v1/models/tiny:predict')
+    .send({ instances: [data] })
+    .expect(200);
+  await http
+    .post('/v1/models/tiny:classify')
+    .send({ examples: [{ input: data }] })
+    .expect(200);
   const wrong = { ...two, shape: [2, 4, 2, 2] };
   await http
     .post(PATH)
@@ -237,17 +245,17 @@ test('statistics count what ran, whatever the protocol, and what failed', async 
   await http.post('/v2/models/none/infer').send(message()).expect(404);
   const { body } = await http.get('/v2/models/tiny/stats').expect(200);
   const [first, second] = body.model_stats;
-  assert.deepEqual([first.version, first.inference_count, first.execution_count], ['1', 4, 3]);
+  assert.deepEqual([first.version, first.inference_count, first.execution_count], ['1', 6, 5]);
   assert.ok(first.last_inference >= before && first.last_inference <= Date.now());
   const { inference_stats: stats, batch_stats: batches } = first;
   for (const kind of ['success', 'compute_input', 'compute_infer', 'compute_output']) {
-    assert.equal(stats[kind].count, 3, kind);
+    assert.equal(stats[kind].count, 5, kind);
     assert.ok(Number.isInteger(stats[kind].ns) && stats[kind].ns > 0, `${kind}: ${stats[kind].ns}`);
   }
   assert.ok(stats.success.ns >= stats.compute_input.ns);
   // the engine of the test says that each run took 0.1 ms
-  assert.equal(stats.compute_infer.ns, 300_000);
-  assert.deepEqual([stats.queue.count, stats.fail.count], [3, 1]);
+  assert.equal(stats.compute_infer.ns, 500_000);
+  assert.deepEqual([stats.queue.count, stats.fail.count], [5, 1]);
   assert.deepEqual(
     [stats.cache_hit, stats.cache_miss],
     [
@@ -262,7 +270,7 @@ test('statistics count what ran, whatever the protocol, and what failed', async 
       b.compute_output.count,
     ]),
     [
-      [1, 2, 2],
+      [1, 4, 4],
       [2, 1, 1],
     ],
   );

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { PredictionService, ServingObserver } from '../../serving/request.js';
-import { inferFor } from '../inference.js';
+import type { PredictionService } from '../../serving/request.js';
+import { answerFor } from '../inference.js';
 import { inferenceBodies } from '../oip/bodies.js';
 import { acceptedCoding, compress } from '../oip/compression.js';
 import type { Repository } from '../oip/repository.js';
@@ -14,9 +14,8 @@ import { HEADER_LENGTH, InferHeaders, InferQuery, inferBody, inferResponses } fr
 import type { App } from '../types.js';
 
 interface Options {
-  service: Pick<PredictionService, 'infer' | 'admits'>;
+  service: Pick<PredictionService, 'answerWith' | 'admits'>;
   repository: Repository;
-  observer: ServingObserver;
   maxBodyBytes: number;
 }
 
@@ -25,7 +24,7 @@ const SUBJECTS = [
   { url: '/v2/models/:model/versions/:version/infer', params: InferenceVersion, id: 'inferVersion', of: 'a version' },
 ] as const;
 
-export function inferRoutes(app: App, { service, repository, observer, maxBodyBytes }: Options): void {
+export function inferRoutes(app: App, { service, repository, maxBodyBytes }: Options): void {
   inferenceBodies(app, maxBodyBytes);
 
   for (const { url, params, id, of } of SUBJECTS) {
@@ -50,14 +49,12 @@ export function inferRoutes(app: App, { service, repository, observer, maxBodyBy
         const { model, version } = request.params as { model: string; version?: number };
         repository.check(model);
         const call = readInferCall(request.body as Buffer, headerLength(request), request.query, request.mediaType);
+        const { id, outputs } = call;
         const { choice, body, deadlineMs } = call.request;
-        const inference = await inferFor(service, request, reply, { model, version, choice, body, deadlineMs }).finally(
-          () => void repository.ended(model).catch(() => undefined),
-        );
-        const start = performance.now();
-        const answer = encodeAnswer(inference, call.id, call.outputs);
-        const outputMs = performance.now() - start;
-        observer.onAnswer?.({ model, version: inference.version.version, instances: inference.batch, outputMs });
+        const asked = { model, version, choice, body, deadlineMs };
+        const answer = await answerFor(service, request, reply, asked, (inference) =>
+          encodeAnswer(inference, id, outputs),
+        ).finally(() => void repository.ended(model).catch(() => undefined));
         return send(request, reply, answer);
       },
     );

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Inference, InferRequest, PredictionService } from '../../serving/request.js';
 import { mergeChoice } from '../choice.js';
-import { inferFor } from '../inference.js';
+import { answerFor } from '../inference.js';
 import type { ModelCatalog } from '../parts.js';
 import { JSON_TYPE, jsonBodies } from '../plugins/bodies.js';
 import { admission } from '../plugins/overload.js';
@@ -64,8 +64,8 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
     },
     async (request, reply) => {
       const { rows, body } = readTensors(request.body);
-      const inference = await run(request, reply, request.body, body);
-      return { [rows ? 'predictions' : 'outputs']: probabilities(inference) };
+      const name = rows ? 'predictions' : 'outputs';
+      return run(request, reply, request.body, body, (inference) => ({ [name]: probabilities(inference) }));
     },
   );
 
@@ -83,23 +83,25 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
       onRequest,
     },
     async (request, reply) => {
-      const inference = await run(request, reply, request.body, readExamples(request.body));
-      return { results: classifications(inference) };
+      const examples = readExamples(request.body);
+      return run(request, reply, request.body, examples, (inference) => ({ results: classifications(inference) }));
     },
   );
 
-  async function run(
+  function run<T>(
     request: FastifyRequest,
     reply: FastifyReply,
     fields: PrecisionQuery,
     body: InferRequest['body'],
-  ): Promise<Inference> {
+    word: (inference: Inference) => T,
+  ): Promise<T> {
     const { timeout_ms: deadlineMs, ...query } = request.query as InferenceQuery;
     const { model, version, label } = request.params as Target;
     const choice = mergeChoice(query, fields);
-    const inference = await inferFor(service, request, reply, { model, version, label, choice, body, deadlineMs });
-    reply.headers(ranHeaders(inference));
-    return inference;
+    return answerFor(service, request, reply, { model, version, label, choice, body, deadlineMs }, (inference) => {
+      reply.headers(ranHeaders(inference));
+      return word(inference);
+    });
   }
 }
 
