@@ -198,6 +198,12 @@ export const BAD_LINES: BadLine[] = [
   ['half a gzip', compressed('gzip', gzipSync(JSON.stringify(message())).subarray(0, 40)), 400, /whole gzip stream/],
   ['gzip as deflate', compressed('deflate', gzipSync('{}')), 400, /whole deflate stream/],
   ['deflate as gzip', compressed('gzip', deflateSync('{}')), 400, /whole gzip stream/],
+  [
+    'deflate with more behind it',
+    compressed('deflate', Buffer.concat([deflateSync(JSON.stringify(message())), floats])),
+    400,
+    /64 bytes behind/,
+  ],
   ['a bomb', compressed('gzip', gzipSync(Buffer.alloc(30_000_000))), 413, /at most 65536 bytes after/],
   ['a bomb in deflate', compressed('deflate', deflateSync(Buffer.alloc(30_000_000))), 413, /at most 65536 bytes after/],
   ['a type that is none', post('{}', { 'content-type': 'json' }), 415, /"json"/],

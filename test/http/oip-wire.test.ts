@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { deflateSync, gzipSync } from 'node:zlib';
 import type { ServiceError } from '../../src/errors.js';
-import { compress, decompress } from '../../src/http/oip/compression.js';
+import { compress, decompress } from '../../src/http/compression.js';
 import { readInferCall } from '../../src/http/oip/request.js';
 import { encodeAnswer, floatBytes, packStrings } from '../../src/http/oip/response.js';
 import { tellAll } from '../../src/http/oip/statistics.js';
@@ -91,6 +91,8 @@ test('decompression gives the body back, within its bound', async () => {
     assert.deepEqual(await unpack(bytes, coding, 1000), body);
     if (bytes === body) continue;
     await assert.rejects(unpack(bytes, coding, 999), (error: ServiceError) => error.code === 'body_too_large');
+    const more = Buffer.concat([bytes, Buffer.alloc(3)]);
+    await assert.rejects(unpack(more, coding, 1000), /a whole (gzip|deflate) stream, got 3 bytes behind it/);
   }
 });
 

@@ -1,5 +1,5 @@
+import { decompress } from '../compression.js';
 import type { App } from '../types.js';
-import { decompress } from './compression.js';
 
 /**
  * The scope's routes take a body of any content type or none, compressed or not, as a Buffer. Which kind it is says the

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { PredictionService } from '../../serving/request.js';
+import { acceptedCoding, compress } from '../compression.js';
 import { answerFor } from '../inference.js';
 import { inferenceBodies } from '../oip/bodies.js';
-import { acceptedCoding, compress } from '../oip/compression.js';
 import type { Repository } from '../oip/repository.js';
 import { readInferCall } from '../oip/request.js';
 import { type EncodedAnswer, encodeAnswer } from '../oip/response.js';

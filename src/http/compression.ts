@@ -1,8 +1,8 @@
-/** Compressed bodies, as Triton has them: gzip, and deflate, which is the zlib format. */
+/** Compressed bodies, as the known protocols have them: gzip, and deflate, which is the zlib format. */
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
-import { ServiceError } from '../../errors.js';
-import { show } from '../plugins/validation.js';
+import { ServiceError } from '../errors.js';
+import { show } from './plugins/validation.js';
 
 export type Coding = 'gzip' | 'deflate';
 
@@ -32,19 +32,33 @@ export function decompress(
     done(new ServiceError('unsupported_media_type', detail, extra));
     return;
   }
-  unpack[coding](body, { maxOutputLength: maxBytes }, (error, unpacked) => {
-    if (error) done(damaged(error, coding, maxBytes));
-    else done(null, unpacked);
+  unpack[coding](body, { maxOutputLength: maxBytes, info: true }, (error: NodeJS.ErrnoException | null, result) => {
+    if (error) {
+      done(error.code === 'ERR_BUFFER_TOO_LARGE' ? tooLarge(maxBytes) : damaged(coding, 'something else'));
+      return;
+    }
+    const { buffer, engine } = result as unknown as Unpacked;
+    // zlib stops where the stream ends, and says nothing of what is behind it
+    const left = body.length - engine.bytesWritten;
+    if (left > 0) done(damaged(coding, `${left} bytes behind it`));
+    else done(null, buffer);
   });
 }
 
-function damaged(error: NodeJS.ErrnoException, coding: Coding, maxBytes: number): ServiceError {
-  if (error.code === 'ERR_BUFFER_TOO_LARGE') {
-    const expected = `at most ${maxBytes} bytes after decompression`;
-    return new ServiceError('body_too_large', `body: expected ${expected}, got more`, { expected, actual: 'more' });
-  }
+/** What zlib gives for `info: true`; `bytesWritten` are those that it took in. */
+interface Unpacked {
+  buffer: Buffer;
+  engine: { bytesWritten: number };
+}
+
+function tooLarge(maxBytes: number): ServiceError {
+  const expected = `at most ${maxBytes} bytes after decompression`;
+  return new ServiceError('body_too_large', `body: expected ${expected}, got more`, { expected, actual: 'more' });
+}
+
+function damaged(coding: Coding, actual: string): ServiceError {
   const expected = `a whole ${coding} stream`;
-  return new ServiceError('bad_request', `body: expected ${expected}, got something else`, { expected });
+  return new ServiceError('bad_request', `body: expected ${expected}, got ${actual}`, { expected, actual });
 }
 
 export function compress(body: Buffer, coding: Coding): Promise<Buffer> {
