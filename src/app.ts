@@ -47,7 +47,10 @@ export async function buildApp(parts: Parts): Promise<App> {
 
   await app.register(async (scope) => predictRoutes(scope as App, { service }));
   await app.register(openInference);
-  await app.register(async (scope) => tfServingRoutes(scope as App, { service, store }), { prefix: '/v1' });
+  await app.register(
+    async (scope) => tfServingRoutes(scope as App, { service, store, maxBodyBytes: config.maxBodyBytes }),
+    { prefix: '/v1' },
+  );
   modelRoutes(app, { service, store, defaultModel: config.defaultModel });
   const facts = { role: config.role, default_model: config.defaultModel, engine: parts.engineName };
   healthRoutes(app, { readiness, queue, facts });

@@ -83,7 +83,8 @@ export const TF_LINES: TfLine[] = [
   ['a deep body', predict(`{"instances":${'['.repeat(50_000)}`), 400, /at most 32/],
   ['a body over the limit', predict(`[${'0,'.repeat(600_000)}0]`), 413, /1048576 bytes/],
   ['an image as body', (http) => post('tiny:predict', 'x')(http).set('content-type', 'image/png'), 400, /position 0/],
-  ['a compressed body', (http) => predict(one)(http).set('content-encoding', 'gzip'), 415, /uncompressed/, /gzip/],
+  ['an unknown coding', (http) => predict(one)(http).set('content-encoding', 'br'), 415, /gzip, deflate/, /"br"/],
+  ['JSON as gzip', (http) => predict(one)(http).set('content-encoding', 'gzip'), 400, /a whole gzip stream/],
   // names and paths
   ['an unknown model', post('nothing:predict', one), 404, /tiny/, /"nothing"/],
   ['an unknown version', post('tiny/versions/7:predict', one), 404, /1, 2/, /7/],

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { deflateSync, gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import type { Response } from 'supertest';
 import { PROJECT_ROOT } from '../../src/config.js';
@@ -77,6 +78,29 @@ test('JSON is taken under any content type and under none, as curl -d and Python
   }
   const encoded = await app.inject({ method: 'POST', url: '/v1/models/tiny%3Apredict', payload });
   assert.equal(encoded.statusCode, 200, 'a colon that a client has encoded');
+});
+
+test('compressed bodies are taken, within the bound that the others have', async (t) => {
+  const { app } = await servingApp(t, { config: { maxBodyBytes: 100_000 } });
+  const send = (payload: Buffer, coding: string) =>
+    app.inject({
+      method: 'POST',
+      url: '/v1/models/tiny:predict',
+      headers: { 'content-encoding': coding },
+      payload,
+    });
+  const body = Buffer.from(JSON.stringify({ instances: [top] }));
+  for (const [coding, packed] of [
+    ['gzip', gzipSync(body)],
+    ['deflate', deflateSync(body)],
+  ] as const) {
+    const response = await send(packed, coding);
+    assert.equal(response.statusCode, 200, `${coding}: ${response.body}`);
+    assert.equal((response.json() as { predictions: unknown[] }).predictions.length, 1);
+  }
+  const bomb = await send(gzipSync(Buffer.alloc(10_000_000, 32)), 'gzip');
+  assert.equal(bomb.statusCode, 413);
+  assert.match((bomb.json() as { error: string }).error, /at most 100000 bytes after decompression/);
 });
 
 test('image files in base64, alone, named, and beside numbers', async (t) => {

@@ -1,6 +1,7 @@
 /** Reads request bodies: only what a scope's routes take, never more than MAX_BODY_BYTES, and JSON strictly. */
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.js';
+import { decompress } from '../compression.js';
 import type { App } from '../types.js';
 import { readJson } from './json.js';
 import { show } from './validation.js';
@@ -20,9 +21,9 @@ export function strictBodies(app: App): void {
   });
 }
 
-/** The scope's routes take JSON: of this content type, or of any with `*`. */
-export function jsonBodies(app: App, type: typeof JSON_TYPE | '*' = JSON_TYPE): void {
-  app.addContentTypeParser(type, { parseAs: 'buffer' }, (request, bytes, done) => {
+/** The scope's routes take JSON. */
+export function jsonBodies(app: App): void {
+  app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, (request, bytes, done) => {
     try {
       // clients that put the header on every request send it with DELETE, too
       const none = bytes.length === 0 && !request.routeOptions.schema?.body;
@@ -30,6 +31,24 @@ export function jsonBodies(app: App, type: typeof JSON_TYPE | '*' = JSON_TYPE): 
     } catch (error) {
       done(error as Error);
     }
+  });
+}
+
+/**
+ * The scope's routes take a body of any content type or none, compressed or not, of at most so many bytes: which kind it is
+ * says the protocol, whose clients send a content type of another kind, or none.
+ * @param read makes of the bytes what the routes get; it may throw
+ */
+export function anyBodies(app: App, maxBytes: number, read: (bytes: Buffer) => unknown = (bytes) => bytes): void {
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
+    decompress(body as Buffer, request.headers['content-encoding'], maxBytes, (error, bytes) => {
+      if (error) return done(error);
+      try {
+        done(null, read(bytes as Buffer));
+      } catch (fault) {
+        done(fault as Error);
+      }
+    });
   });
 }
 
@@ -73,7 +92,7 @@ function emptyBody(request: FastifyRequest): ServiceError {
   return new ServiceError('empty_body', `body: expected ${expected}, got nothing`, { expected, actual: 'nothing' });
 }
 
-/** Nothing is decompressed, so a small body cannot become a large one; a route that does it bounds it by itself. */
+/** Elsewhere nothing is decompressed, so a small body cannot become a large one. */
 function refuseEncoding(request: FastifyRequest): void {
   if (request.routeOptions.config?.decompresses) return;
   const encoding = request.headers['content-encoding'];

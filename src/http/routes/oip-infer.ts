@@ -2,11 +2,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { PredictionService } from '../../serving/request.js';
 import { acceptedCoding, compress } from '../compression.js';
 import { answerFor } from '../inference.js';
-import { inferenceBodies } from '../oip/bodies.js';
 import type { Repository } from '../oip/repository.js';
 import { readInferCall } from '../oip/request.js';
 import { type EncodedAnswer, encodeAnswer } from '../oip/response.js';
-import { JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
+import { anyBodies, JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
 import { admission } from '../plugins/overload.js';
 import { bodyCheckedByCore } from '../plugins/validation.js';
 import { InferenceModel, InferenceVersion } from '../schemas/oip.js';
@@ -25,7 +24,7 @@ const SUBJECTS = [
 ] as const;
 
 export function inferRoutes(app: App, { service, repository, maxBodyBytes }: Options): void {
-  inferenceBodies(app, maxBodyBytes);
+  anyBodies(app, maxBodyBytes);
 
   for (const { url, params, id, of } of SUBJECTS) {
     app.post(

@@ -1,8 +1,7 @@
 import type { FastifyRequest } from 'fastify';
-import { inferenceBodies } from '../oip/bodies.js';
 import type { Repository } from '../oip/repository.js';
 import { type AdminGuard, bearerToken } from '../plugins/auth.js';
-import { JSON_TYPE } from '../plugins/bodies.js';
+import { anyBodies, JSON_TYPE } from '../plugins/bodies.js';
 import { readJson } from '../plugins/json.js';
 import { bodyCheckedByCore, checked, validatorCompiler } from '../plugins/validation.js';
 import { NoQuery } from '../schemas/common.js';
@@ -21,7 +20,7 @@ const checkIndex = validatorCompiler({ schema: IndexBody, method: 'POST', url: '
 const checkControl = validatorCompiler({ schema: ControlBody, method: 'POST', url: '', httpPart: 'body' });
 
 export function repositoryIndexRoutes(app: App, { repository, maxBodyBytes }: Options): void {
-  inferenceBodies(app, maxBodyBytes);
+  anyBodies(app, maxBodyBytes);
   app.post(
     '/v2/repository/index',
     {
@@ -43,7 +42,7 @@ export function repositoryIndexRoutes(app: App, { repository, maxBodyBytes }: Op
 /** They change what this replica serves, so they take the admin token. */
 export function repositoryControlRoutes(app: App, { repository, maxBodyBytes }: Options, guard: AdminGuard): void {
   bearerToken(app, guard);
-  inferenceBodies(app, maxBodyBytes);
+  anyBodies(app, maxBodyBytes);
   const actions = {
     load: 'Make the default variant of a model resident, and answer again if it was unloaded',
     unload: 'Drop the variants of a model and answer no more for it, on this replica until it is loaded',

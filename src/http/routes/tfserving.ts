@@ -4,7 +4,8 @@ import type { Inference, InferRequest, PredictionService } from '../../serving/r
 import { mergeChoice } from '../choice.js';
 import { answerFor } from '../inference.js';
 import type { ModelCatalog } from '../parts.js';
-import { JSON_TYPE, jsonBodies } from '../plugins/bodies.js';
+import { anyBodies, JSON_TYPE } from '../plugins/bodies.js';
+import { readJson } from '../plugins/json.js';
 import { admission } from '../plugins/overload.js';
 import { NoQuery } from '../schemas/common.js';
 import type { PrecisionQuery } from '../schemas/precision.js';
@@ -26,8 +27,10 @@ import type { App } from '../types.js';
 interface Options {
   service: PredictionService;
   store: ModelCatalog;
+  maxBodyBytes: number;
 }
 
+const config = { accepts: [JSON_TYPE], decompresses: true };
 /** Names end before a colon, for the verb begins there. */
 const PATHS = {
   current: '/models/:model([^/:]+)',
@@ -38,7 +41,7 @@ const WHICH = { current: 'the current version', version: 'one version', label: '
 
 /** In a scope of its own: its clients send JSON under any content type, or under none. */
 export function tfServingRoutes(app: App, options: Options): void {
-  jsonBodies(app, '*');
+  anyBodies(app, options.maxBodyBytes, readJson);
   for (const which of ['current', 'version', 'label'] as const) {
     inferenceRoutes(app, options, which);
     descriptionRoutes(app, options, which);
@@ -59,7 +62,7 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
         body: TensorBody,
         response: predictResponses,
       },
-      config: { accepts: [JSON_TYPE] },
+      config,
       onRequest,
     },
     async (request, reply) => {
@@ -79,7 +82,7 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
         body: ExampleBody,
         response: classifyResponses,
       },
-      config: { accepts: [JSON_TYPE] },
+      config,
       onRequest,
     },
     async (request, reply) => {
