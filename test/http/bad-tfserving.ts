@@ -90,6 +90,7 @@ export const TF_LINES: TfLine[] = [
   ['an unknown version', post('tiny/versions/7:predict', one), 404, /1, 2/, /7/],
   ['an unknown label', post('tiny/labels/beta:predict', one), 404, /label/, /"beta"/],
   ['a version that is text', post('tiny/versions/one:predict', one), 400, /whole number/, /"one"/],
+  ['a version with a point', post('tiny/versions/1.0:predict', one), 400, /whole number/, /"1\.0"/],
   ['version 0', post('tiny/versions/0:predict', one), 400, /at least 1/, /got 0/],
   ['a version past all numbers', post(`tiny/versions/${'9'.repeat(99)}:predict`, one), 404, /1e\+99/],
   ['a label that is a path', post('tiny/labels/..%2fx:predict', one), 404, /a route/],

@@ -69,7 +69,9 @@ export function sendProblem(
   if (typeof retryAfter === 'number') reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
   leaveBody(request, reply);
   reply.code(problem.status);
-  const [, word] = WORDINGS.find(([prefix]) => isUnder(request.url, prefix)) ?? [];
+  // the route's own path: that of the request may be percent-encoded
+  const path = request.routeOptions?.url ?? request.url;
+  const [, word] = WORDINGS.find(([prefix]) => isUnder(path, prefix)) ?? [];
   if (word) return reply.type('application/json').send(JSON.stringify(word(problem)));
   return reply.type(PROBLEM_TYPE).send(JSON.stringify(problemDocument(problem, request.id, request.facts?.trace?.id)));
 }

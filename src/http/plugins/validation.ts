@@ -32,6 +32,8 @@ interface Fault {
 }
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+/** In a path, where a number is a name: `1.0` and `+1` are not the name of version 1. */
+const DIGITS = /^\d+$/;
 const PLACES: Record<string, string> = { querystring: 'query', params: 'path', body: 'body', headers: 'header' };
 
 /**
@@ -44,7 +46,8 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
   if (isBinary(shape)) return () => true;
   const check = Compile(schema);
   return (data: unknown) => {
-    const value = place === 'query' || place === 'path' ? coerce(shape, data) : data;
+    const value =
+      place === 'query' || place === 'path' ? coerce(shape, data, place === 'path' ? DIGITS : NUMBER) : data;
     if (check.Check(value)) return place === 'header' ? true : { value };
     const [, faults] = check.Errors(value);
     return { error: toServiceError(faults as unknown as Fault[], shape, value, place) };
@@ -78,8 +81,10 @@ export function describe(schema: Schema): string {
   if (schema['x-expected']) return schema['x-expected'];
   if (schema.anyOf) return schema.anyOf.map(describe).join(' or ');
   if ('const' in schema) return JSON.stringify(schema.const);
-  if (schema.enum)
+  if (schema.enum) {
+    if (schema.enum.length === 1) return JSON.stringify(schema.enum[0]);
     return `one of ${schema.enum.map((v) => (typeof v === 'string' ? v : JSON.stringify(v))).join(', ')}`;
+  }
   if (schema.type === 'integer' || schema.type === 'number') {
     return (schema.type === 'integer' ? 'a whole number' : 'a finite number') + range(schema);
   }
@@ -104,11 +109,11 @@ function isBinary(schema: Schema & { format?: string }): boolean {
 }
 
 /** Numbers from text; anything else stays as it is, so that the validator says what came. */
-function coerce(schema: Schema, data: unknown): Record<string, unknown> {
+function coerce(schema: Schema, data: unknown, form: RegExp): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(data ?? {})) {
     const type = Object.hasOwn(schema.properties ?? {}, name) ? schema.properties?.[name]?.type : undefined;
-    const numeric = (type === 'integer' || type === 'number') && typeof value === 'string' && NUMBER.test(value);
+    const numeric = (type === 'integer' || type === 'number') && typeof value === 'string' && form.test(value);
     // defineProperty, because a query may well be called __proto__
     const own = { value: numeric ? finite(value) : value, enumerable: true, writable: true, configurable: true };
     Object.defineProperty(out, name, own);
