@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors.js';
 import type { PrecisionChoice } from '../serving/request.js';
-import { type PrecisionQuery, precisionFields } from './schemas/precision.js';
+import type { PrecisionQuery } from './schemas/precision.js';
 
 const BITS = ['bits', 'activation_bits'] as const;
 const BUDGETS = ['max_energy_uj', 'max_memory_kib', 'max_latency_ms', 'min_accuracy'] as const;
@@ -23,13 +23,15 @@ export function readChoice(fields: PrecisionQuery, place: string): PrecisionChoi
   return { bits, activationBits, budget: budgets.length > 0 ? budget : undefined };
 }
 
-/** The choice of a request that may say it in its query or in its body. @throws ServiceError invalid_field, bits_and_budget */
-export function mergeChoice(query: PrecisionQuery, body: PrecisionQuery): PrecisionChoice {
-  for (const name of Object.keys(precisionFields) as (keyof PrecisionQuery)[]) {
-    if (query[name] === undefined || body[name] === undefined) continue;
-    const [expected, actual] = ['it in the query or in the body', 'both'];
-    const extra = { field: name, expected, actual };
-    throw new ServiceError('invalid_field', `${name}: expected ${expected}, got ${actual}`, extra);
-  }
-  return readChoice({ ...body, ...query }, 'request');
+/**
+ * What a request may say in its query or elsewhere, but not in both.
+ * @param place the other one, in an error's words
+ * @throws ServiceError invalid_field
+ */
+export function saidOnce<Q extends object, F extends object>(query: Q, fields: F, place: string): Q & F {
+  const twice = Object.keys(query).find((name) => Object.hasOwn(fields, name));
+  if (twice === undefined) return { ...fields, ...query };
+  const [expected, actual] = [`it in the query or in the ${place}`, 'both'];
+  const extra = { field: twice, expected, actual };
+  throw new ServiceError('invalid_field', `${twice}: expected ${expected}, got ${actual}`, extra);
 }

@@ -70,7 +70,13 @@ export const BAD_LINES: BadLine[] = [
   ['a query where none is', { url: '/v2/models/tiny?bits=4' }, 400, /no field/, /"bits"/],
   // the query of infer
   ['an unknown query field', json(message(), `${INFER}?bit=4`), 400, /bits/, /"bit"/],
-  ['bits twice', json(message({ parameters: { bits: 4 } }), `${INFER}?bits=8`), 400, /bits: expected it once/],
+  [
+    'bits twice',
+    json(message({ parameters: { bits: 4 } }), `${INFER}?bits=8`),
+    400,
+    /bits: expected it in the query or in the parameters/,
+    /both/,
+  ],
   ['a datatype beside the tensor', json(message(), `${INFER}?datatype=UINT8`), 400, /in the input tensor/],
   ['a datatype that is none', raw(floats, '?datatype=FP64'), 400, /FP32, UINT8, BYTES/, /"FP64"/],
   // bodies

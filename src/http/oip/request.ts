@@ -1,7 +1,7 @@
 /** From the bytes of an inference request to what serving takes. Pure functions. */
 import { ServiceError } from '../../errors.js';
 import type { InferRequest, PredictBody, TensorBody } from '../../serving/request.js';
-import { readChoice } from '../choice.js';
+import { readChoice, saidOnce } from '../choice.js';
 import { readJson } from '../plugins/json.js';
 import { checked, validatorCompiler } from '../plugins/validation.js';
 import { type Datatype, InferBody, type InferQuery, OUTPUTS, type OutputName } from '../schemas/oip-infer.js';
@@ -68,18 +68,15 @@ function readRaw(bytes: Buffer, { datatype, ...dial }: InferQuery, mediaType: st
 
 function readMessage(json: Buffer, binary: Buffer, { datatype, ...queryDial }: InferQuery): InferCall {
   if (datatype !== undefined) {
-    const [field, expected] = ['datatype', 'it in the input tensor unless the body is raw'];
-    throw new ServiceError('invalid_field', `${field}: expected ${expected}, got it in the query`, { field, expected });
+    const [field, expected, actual] = ['datatype', 'it in the input tensor unless the body is raw', 'it in the query'];
+    throw new ServiceError('invalid_field', `${field}: expected ${expected}, got ${actual}`, {
+      field,
+      expected,
+      actual,
+    });
   }
   const { id, parameters = {}, inputs, outputs } = checked<InferBody>(checkBody, readJson(json));
-  const dial: Dial = { ...parameters };
-  for (const [name, value] of Object.entries(queryDial)) {
-    if (!(name in parameters)) Object.assign(dial, { [name]: value });
-    else {
-      const detail = `${name}: expected it once, got it in the query and in the parameters`;
-      throw new ServiceError('invalid_field', detail, { field: name, expected: 'it once' });
-    }
-  }
+  const dial: Dial = saidOnce(queryDial, parameters, 'parameters');
   const body: TensorBody = {
     kind: 'tensor',
     shape: inputs[0].shape,
@@ -98,26 +95,16 @@ function readData({ data, parameters }: InferBody['inputs'][number], binary: Buf
   if ((data === undefined) === (size === undefined)) {
     const [field, expected] = ['inputs.0', 'either data or parameters.binary_data_size'];
     const actual = data === undefined ? 'neither' : 'both';
-    throw new ServiceError(
-      data === undefined ? 'missing_field' : 'invalid_field',
-      `${field}: expected ${expected}, got ${actual}`,
-      {
-        field,
-        expected,
-        actual,
-      },
-    );
+    const code = data === undefined ? 'missing_field' : 'invalid_field';
+    throw new ServiceError(code, `${field}: expected ${expected}, got ${actual}`, { field, expected, actual });
   }
   const expected = size ?? 0;
   if (binary.length !== expected) {
     const field = size === undefined ? 'body' : 'inputs.0.parameters.binary_data_size';
     const wanted = size === undefined ? 'nothing behind the JSON' : `${expected} bytes behind the JSON`;
     const actual = `${binary.length} bytes`;
-    throw new ServiceError('wrong_shape', `${field}: expected ${wanted}, got ${actual}`, {
-      field,
-      expected: wanted,
-      actual,
-    });
+    const extra = { field, expected: wanted, actual };
+    throw new ServiceError('wrong_shape', `${field}: expected ${wanted}, got ${actual}`, extra);
   }
   return size === undefined ? { values: data } : { bytes: binary };
 }

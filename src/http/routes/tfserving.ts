@@ -1,7 +1,7 @@
 /** TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest), for clients that speak it already. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Inference, InferRequest, PredictionService } from '../../serving/request.js';
-import { mergeChoice } from '../choice.js';
+import { readChoice, saidOnce } from '../choice.js';
 import { answerFor } from '../inference.js';
 import type { ModelCatalog } from '../parts.js';
 import { anyBodies, JSON_TYPE } from '../plugins/bodies.js';
@@ -100,7 +100,7 @@ function inferenceRoutes(app: App, { service }: Options, which: keyof typeof PAT
   ): Promise<T> {
     const { timeout_ms: deadlineMs, ...query } = request.query as InferenceQuery;
     const { model, version, label } = request.params as Target;
-    const choice = mergeChoice(query, fields);
+    const choice = readChoice(saidOnce(query, fields, 'body'), 'request');
     return answerFor(service, request, reply, { model, version, label, choice, body, deadlineMs }, (inference) => {
       reply.headers(ranHeaders(inference));
       return word(inference);
