@@ -60,9 +60,7 @@ export class PrecisionChooser {
 
   /** Precision of a request that names neither bits nor a budget. */
   default(version: Version): Precision {
-    const { defaultBits } = this.#options;
-    if (defaultBits === '') return parsePrecision(version.manifest.default_precision);
-    return parsePrecision(`${defaultBits}x${defaultBits}`);
+    return defaultPrecision(version, this.#options.defaultBits);
   }
 
   async #withinBudget(
@@ -86,6 +84,11 @@ export class PrecisionChooser {
     });
     return choosePrecision(priced, budget).precision;
   }
+}
+
+/** @param defaultBits as the setting has it: a width, or empty for what the version says */
+export function defaultPrecision({ manifest }: Version, defaultBits: string): Precision {
+  return parsePrecision(defaultBits === '' ? manifest.default_precision : `${defaultBits}x${defaultBits}`);
 }
 
 function checkWidth(value: Width | undefined, field: string): void {

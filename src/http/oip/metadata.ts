@@ -1,6 +1,6 @@
 /** What a version takes and gives, in the protocol's words. Pure functions. */
 import type { Version } from '../../model/version.js';
-import { parsePrecision } from '../../quantize/precision.js';
+import { defaultPrecision } from '../../serving/choice.js';
 import type { ModelConfig, ModelMetadata } from '../schemas/oip.js';
 import { DATATYPES, INPUT, OUTPUTS } from '../schemas/oip-infer.js';
 
@@ -8,11 +8,9 @@ const PLATFORM = 'bitdial';
 
 /** @param defaultBits as the setting has it: a width, or empty for what the version says */
 export function modelMetadata(version: Version, versions: number[], defaultBits: string): ModelMetadata {
-  const { input, labels, default_precision } = version.manifest;
+  const { input, labels } = version.manifest;
   const [low, high] = input.range;
-  const { weightBits: bits, activationBits: activation_bits } = parsePrecision(
-    defaultBits === '' ? default_precision : `${defaultBits}x${defaultBits}`,
-  );
+  const { weightBits: bits, activationBits: activation_bits } = defaultPrecision(version, defaultBits);
   return {
     name: version.model,
     versions: versions.map(String),

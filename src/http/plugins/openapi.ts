@@ -1,9 +1,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import { ServiceError } from '../../errors.js';
-import { inferenceErrors } from '../schemas/oip.js';
-import { problems } from '../schemas/responses.js';
-
+import { inferenceErrors, problems } from '../schemas/responses.js';
 import type { App } from '../types.js';
 import { UNLIMITED } from './rate-limit.js';
 

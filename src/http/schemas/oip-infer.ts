@@ -2,9 +2,8 @@
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { strictObject } from './common.js';
-import { inferenceErrors } from './oip.js';
 import { precisionFields } from './precision.js';
-import { body, example, json, overload } from './responses.js';
+import { body, example, inferenceErrors, json, overload } from './responses.js';
 
 export const INPUT = 'input';
 export const OUTPUTS = ['probabilities', 'logits', 'label'] as const;

@@ -1,22 +1,8 @@
-/** The Open Inference Protocol beside `infer`: server, health, metadata, statistics, repository; and how errors look. */
+/** The Open Inference Protocol beside `infer`: server, health, metadata, statistics, repository. */
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { ModelName, strictObject, VersionNumber } from './common.js';
-import { example, json } from './responses.js';
-
-const InferenceError = Type.Object({ error: Type.String({ description: 'What was expected, and what came' }) });
-
-/** The errors of a route, by status, one example for each code. */
-export function inferenceErrors(...errors: ServiceError[]): Record<number, ReturnType<typeof json>> {
-  const byStatus: Record<number, ServiceError[]> = {};
-  for (const error of errors) byStatus[error.status] = [...(byStatus[error.status] ?? []), error];
-  const entries = Object.entries(byStatus).map(([status, group]) => {
-    const description = [...new Set(group.map(({ title }) => title))].join('; ');
-    const examples = Object.fromEntries(group.map(({ code, message }) => [code, { value: { error: message } }]));
-    return [status, { description, content: { 'application/json': { schema: InferenceError, examples } } }];
-  });
-  return Object.fromEntries(entries) as Record<number, ReturnType<typeof json>>;
-}
+import { example, inferenceErrors, json } from './responses.js';
 
 export const InferenceModel = strictObject({ model: ModelName('Name of the model') });
 export const InferenceVersion = strictObject({

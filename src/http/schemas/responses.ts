@@ -66,6 +66,20 @@ export function problems(...errors: ServiceError[]): Record<number, Documented> 
   return byStatus;
 }
 
+const InferenceError = Type.Object({ error: Type.String({ description: 'What was expected, and what came' }) });
+
+/** The same for a route of a known protocol, in whose words an error is its message alone. */
+export function inferenceErrors(...errors: ServiceError[]): Record<number, Documented> {
+  const byStatus: Record<number, ServiceError[]> = {};
+  for (const error of errors) byStatus[error.status] = [...(byStatus[error.status] ?? []), error];
+  const entries = Object.entries(byStatus).map(([status, group]) => {
+    const description = [...new Set(group.map(({ title }) => title))].join('; ');
+    const examples = Object.fromEntries(group.map(({ code, message }) => [code, { value: { error: message } }]));
+    return [status, { description, content: { 'application/json': { schema: InferenceError, examples } } }];
+  });
+  return Object.fromEntries(entries) as Record<number, Documented>;
+}
+
 /** What a route that predicts can answer where there is no room, no power or no time left. */
 export const overload = [
   new ServiceError('too_many_requests', '512 instances are waiting or running, the service takes 512 at a time', {

@@ -2,9 +2,8 @@ import Type, { type Static, type TSchema } from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { INPUT, OUTPUT, SIGNATURE } from '../tfserving/request.js';
 import { Label, ModelName, strictObject, VersionNumber } from './common.js';
-import { inferenceErrors } from './oip.js';
 import { deadlineField, precisionFields } from './precision.js';
-import { example, json, overload } from './responses.js';
+import { example, inferenceErrors, json, overload } from './responses.js';
 
 /** What a path can name: a model, and of it the current version, one by number or one by label. */
 export const targets = {
