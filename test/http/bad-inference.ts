@@ -185,6 +185,7 @@ export const BAD_LINES: BadLine[] = [
   ['raw pixels cut short', raw(Buffer.alloc(15), '?datatype=UINT8'), 400, /multiple of 16 bytes/, /15/],
   ['too many raw pixels', raw(Buffer.alloc(16 * 65), '?datatype=UINT8'), 400, /at most 64/, /65/],
   ['a raw body that is no image', raw(Buffer.from('hello'), '', { 'content-type': 'image/png' }), 400, /whole/],
+  ['raw with bits and a budget', raw(floats, '?bits=4&max_energy_uj=1'), 400, /^request: expected bits or a budget/],
   ['raw with bits=5.5', raw(floats, '?bits=5.5'), 400, /one of 2/, /5\.5/],
   // outputs
   ['an unknown output', output({ name: 'scores' }), 400, /probabilities, logits, label/, /"scores"/],

@@ -130,7 +130,7 @@ function allOutputs(binary: boolean): RequestedOutput[] {
 }
 
 function readDial(dial: Dial): Pick<InferRequest, 'choice' | 'deadlineMs'> {
-  const choice = readChoice(dial, 'parameters');
+  const choice = readChoice(dial, 'request');
   const { timeout } = dial;
   return timeout ? { choice, deadlineMs: timeout / 1000 } : { choice };
 }

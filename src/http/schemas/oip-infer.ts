@@ -219,7 +219,7 @@ export const inferResponses = {
     new ServiceError('invalid_field', 'inputs.0.shape.0: expected a whole number of at least 1, got -1'),
     new ServiceError('unknown_field', 'body: expected only bits, activation_bits, …, got "parameters.bit"'),
     new ServiceError('missing_field', 'body: expected the field inputs (an array of one input tensor), got nothing'),
-    new ServiceError('bits_and_budget', 'parameters: expected bits or a budget, got bits and max_energy_uj'),
+    new ServiceError('bits_and_budget', 'request: expected bits or a budget, got bits and max_energy_uj'),
     new ServiceError('wrong_shape', 'shape: expected [n,28,28,1] with n of at least 1, got [1,27,28,1]'),
     new ServiceError('not_finite', 'data: number 3 (of instance 0) is NaN, expected a finite number'),
     new ServiceError('out_of_range', 'data[3]: expected a number from 0 to 1, got 255'),
