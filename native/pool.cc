@@ -8,6 +8,7 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#include <unistd.h>
 #endif
 
 #include "units.h"
@@ -45,6 +46,20 @@ int current_core() {
   return sched_getcpu();
 #else
   return -1;
+#endif
+}
+
+/**
+ * Of the pool's threads beside the process: where all cores compute, who submits still gets one when it wants it, so that
+ * requests are taken, refused and answered meanwhile. Training adds more (src/priority.ts).
+ */
+constexpr int kNiceness = 4;
+
+/** On Linux niceness belongs to the thread; elsewhere it would slow the whole process. */
+void give_way() {
+#if defined(__linux__)
+  // Not allowed here: it works at the process's own priority, then.
+  if (nice(kNiceness) == -1) return;
 #endif
 }
 
@@ -135,6 +150,7 @@ bool Pool::take(Entry& next) {
 }
 
 void Pool::loop(Worker& worker) {
+  give_way();
   for (Entry next; take(next); next.task = nullptr) {
     next.task(worker);
     worker.scratch.trim();

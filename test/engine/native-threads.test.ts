@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { addonPath } from '../../src/addon.js';
@@ -120,5 +121,28 @@ test('auto takes the native engine where it loads, else the reference one, and s
   } finally {
     if (addon === undefined) delete process.env.BITDIAL_ADDON;
     else process.env.BITDIAL_ADDON = addon;
+  }
+});
+
+test('threads that compute leave the core to the one that takes requests', {
+  skip: skip || process.platform !== 'linux',
+}, async () => {
+  const niceness = async (id: string) => {
+    const fields = await readFile(`/proc/self/task/${id}/stat`, 'utf8');
+    // the name before them, in parentheses, may hold spaces
+    return Number(fields.slice(fields.lastIndexOf(')') + 2).split(' ')[16]);
+  };
+  const before = new Set(await readdir('/proc/self/task'));
+  const engine = await NativeEngine.create({ threads: 3 });
+  try {
+    const { source, draw } = testNet(77, 0, [{ channels: 16, kernel: 3, stride: 1 }]);
+    await engine.run(await engine.build(source, { weightBits: 4, activationBits: 8 }), draw(1), 1);
+    const own = await niceness(String(process.pid));
+    const begun = (await readdir('/proc/self/task')).filter((id) => !before.has(id));
+    const least = Math.min(19, own + 4);
+    const lower = (await Promise.all(begun.map(niceness))).filter((n) => n === least);
+    assert.ok(lower.length >= 3, `${lower.length} of ${begun.length} threads`);
+  } finally {
+    await engine.close();
   }
 });
