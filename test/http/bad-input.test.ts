@@ -98,15 +98,19 @@ describe('bad input', () => {
     };
     const used = async (rounds: number): Promise<number> => {
       for (let i = 0; i < rounds; i++) for (const line of quick) await inject(line);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      collectGarbage();
+      // what has ended first, and then the collector's own thread, which gives buffers back a little later
+      for (let i = 0; i < 2; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        collectGarbage();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
       const { heapUsed, arrayBuffers } = process.memoryUsage();
       return heapUsed + arrayBuffers;
     };
     await used(5);
     const before = await used(1);
     const after = await used(25);
-    assert.ok(after - before < 6 * 1024 * 1024, `${25 * quick.length} bad requests left ${after - before} bytes`);
+    assert.ok(after - before < 3 * 1024 * 1024, `${25 * quick.length} bad requests left ${after - before} bytes`);
   });
 });
 
