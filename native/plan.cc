@@ -52,14 +52,15 @@ size_t bytes_of(const Plan& plan, const Tensor& t) {
   return (t.elements * plan.element_bytes(t) + kSlack + 63) / 64 * 64;
 }
 
-/** Images whose tensors around an op fit into most of the second cache. */
+/** Images whose tensors around an op fit into most of the second cache; more where its weights, read once for all, are larger. */
 size_t group_of(const Plan& plan, const Op& op) {
   constexpr size_t kCache = 512 * 1024;
+  const size_t most = std::max(kCache, op.linear.full_blocks * op.linear.block_bytes);
   size_t bytes = bytes_of(plan, plan.tensors[op.output]);
   for (const uint32_t input : op.inputs) bytes += bytes_of(plan, plan.tensors[input]);
   if (op.residual >= 0) bytes += bytes_of(plan, plan.tensors[static_cast<size_t>(op.residual)]);
   size_t group = 1;
-  while (group < kChunk && 2 * group * bytes <= kCache) group *= 2;
+  while (group < kChunk && 2 * group * bytes <= most) group *= 2;
   return group;
 }
 
