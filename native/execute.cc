@@ -139,7 +139,7 @@ void run_op(const Frame& f, const Op& op) {
 }  // namespace
 
 void Scratch::trim() {
-  Memory* const all[] = {&images, &group, &padded, &gathered, &tile, &unpacked, &transformed};
+  Memory* const all[] = {&images, &group, &padded, &gathered, &patch, &tile, &unpacked, &transformed};
   size_t bytes = 0;
   for (const Memory* m : all) bytes += m->size();
   if (bytes <= kKeep) return;

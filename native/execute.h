@@ -9,7 +9,7 @@ namespace bitdial {
 
 /** What one thread works in; grows to what the plans need and is used again. */
 struct Scratch {
-  Memory images, group, padded, gathered, tile, unpacked, transformed;
+  Memory images, group, padded, gathered, patch, tile, unpacked, transformed;
   std::vector<uint32_t> pixels;
   /** Lets go of what has grown beyond what most nets need. */
   void trim();

@@ -10,6 +10,9 @@ namespace bitdial {
 constexpr size_t kLanes = 16;
 /** Bytes that kernels may read past the end of weights and scratch. */
 constexpr size_t kSlack = 128;
+/** Pixels and inputs of tiles, where an instruction set has such. */
+constexpr size_t kTilePixels = 16, kTileInputs = 64;
+constexpr size_t kTileSlack = 1024;
 
 /** From an int32 sum (or a float one) to what is stored. Pointers are those of the first row. */
 struct Epilogue {
@@ -50,11 +53,15 @@ struct Product {
   size_t block_bytes;
   /** Output channels; the last block may have fewer than 16. */
   size_t rows;
-  /** Room for two blocks as signed bytes, where weights are packed. */
+  /** Room for two blocks as signed bytes, where weights are packed; for tiles in whole steps of 64 inputs. */
   uint8_t* unpacked;
   /** True where two products of a code and an input could leave int16. */
   bool wide;
   Epilogue epilogue;
+  /** Groups in a block: fewer than those of all runs where these are filled up with zeros for tiles. */
+  size_t weight_groups;
+  /** For tiles: bytes from one of 16 pixels to the next, and from a step of inputs to the next of a run. */
+  size_t tile_pitch, tile_step;
 };
 
 /** The same in float32; `runs` and `pixels` count floats, run_length too. weights: [block][k][16], the last [k][lanes]. */
@@ -172,6 +179,12 @@ struct Kernels {
   /** product() takes packed weights; otherwise they are unpacked to 8 bits before. */
   bool packed_weights;
   void (*product)(const Product&);
+  /**
+   * The same for kTilePixels pixels or more, in runs of whole steps of kTileInputs; null where it is no faster. Only the
+   * starts of tiles are read: every kTilePixels pixels, and kTilePixels before the end. It may read kTileSlack bytes past
+   * the end of weights.
+   */
+  void (*tile_product)(const Product&);
   void (*float_product)(const FloatProduct&);
   void (*depthwise)(const Depthwise&);
   void (*float_depthwise)(const Depthwise&);
@@ -211,6 +224,7 @@ struct Kernels {
 const Kernels* portable_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512_vnni_kernels();
+const Kernels* amx_kernels();
 const Kernels* neon_kernels();
 
 }  // namespace bitdial

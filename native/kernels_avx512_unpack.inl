@@ -36,7 +36,7 @@ struct Unpacker {
   }
 };
 
-void unpack(const uint8_t* packed, size_t count, int bits, int8_t* out) {
+[[maybe_unused]] void unpack(const uint8_t* packed, size_t count, int bits, int8_t* out) {
   if (bits == 8) {
     std::memcpy(out, packed, count);
     return;

@@ -230,7 +230,7 @@ void generic_round_to_codes(float* values, size_t n, float scale, int32_t zero, 
 #include "kernels_generic_search.inl"
 
 constexpr Kernels generic_kernels(const char* name) {
-  return {name, false, generic_product, generic_float_product, generic_depthwise, generic_float_depthwise,
+  return {name, false, generic_product, nullptr, generic_float_product, generic_depthwise, generic_float_depthwise,
           generic_unpack, generic_max_pool, generic_float_max_pool, generic_avg_pool, generic_float_avg_pool,
           generic_quantize, generic_add, generic_float_add, generic_round_to_codes, generic_round_to_half,
           generic_from_half, generic_to_half, generic_squared_error, generic_p24_error, generic_moments, generic_codes,

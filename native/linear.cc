@@ -2,6 +2,7 @@
 
 #include "execute.h"
 #include "packing.h"
+#include "patches.h"
 #include "windows.h"
 
 namespace bitdial {
@@ -9,14 +10,8 @@ namespace {
 
 /** Pixels of which a step has at least so many, if need be from several images. */
 constexpr size_t kStepPixels = 128;
-/** Bytes of patches that are gathered at a time: they stay in the second cache. */
-constexpr size_t kGatherBytes = 128 * 1024;
-/** The inputs of a step: `images` images from `a` on. */
-struct Inputs {
-  const uint8_t* a;
-  size_t row, image, channels;
-};
-
+/** Groups of inputs from which tiles, which are filled up with zeros, take less time. */
+constexpr size_t kTileGroups = 12;
 /** Part of an op's output that one thread makes. */
 struct Part {
   size_t first_pixel, pixels, first_row, rows;
@@ -27,7 +22,7 @@ void split(size_t pixels, const Linear& l, const RowRange& range, size_t team, s
   const auto [first, rows] = range;
   if (team == 1 || pixels * rows * l.columns < kShareWork) return parts.push_back({0, pixels, first, rows});
   if (pixels >= 64 * team) {
-    const size_t step = std::max<size_t>(32, (pixels / (4 * team) + 7) / 8 * 8);
+    const size_t step = std::max<size_t>(32, (pixels / (4 * team) + 31) / 32 * 32);
     for (size_t p = 0; p < pixels; p += step) parts.push_back({p, std::min(step, pixels - p), first, rows});
   } else {
     const size_t blocks = (rows + kLanes - 1) / kLanes;
@@ -55,23 +50,6 @@ void unpack_tail(const Frame& f, const Linear& l, Scratch& scratch) {
   }
 }
 
-/**
- * Copies the runs of each patch side by side, rounded up to groups of four. Whole pieces of kPiece bytes: what a run writes
- * past its end the next one overwrites, and the last one's ends in the slack.
- */
-void gather(const Inputs& in, const Runs& runs, const Linear& l, const uint32_t* pixels, size_t count, uint8_t* out) {
-  constexpr size_t kPiece = 16;
-  const size_t pitch = 4 * l.groups, length = runs.length;
-  for (size_t p = 0; p < count; p++, out += pitch) {
-    uint8_t* to = out;
-    for (const uint32_t start : runs.starts) {
-      const uint8_t* from = in.a + pixels[p] + start;
-      for (size_t i = 0; i < length; i += kPiece) std::memcpy(to + i, from + i, kPiece);
-      to += length;
-    }
-  }
-}
-
 class IntegerPart {
  public:
   IntegerPart(const Frame& f, const Op& op, const Inputs& in, const Runs& runs, const Epilogue& e, const Part& part,
@@ -80,34 +58,50 @@ class IntegerPart {
 
   void run() {
     has_tail_ = part_.first_row + part_.rows > l_.full_blocks * kLanes;
+    if (f_.kernels.tile_product && l_.groups >= kTileGroups && part_.pixels >= kTilePixels) return run_tiles();
+    std::vector<uint32_t>& pixels = scratch_.pixels;
     if (!l_.gathered) {
-      std::vector<uint32_t>& pixels = scratch_.pixels;
       starts(0, part_.pixels, pixels);
-      return products({in_.a, pixels.data(), part_.pixels, runs_.starts.data(), runs_.starts.size(), runs_.length / 4},
-                      part_.first_pixel);
+      return products(as_they_lie(0), part_.first_pixel);
     }
     const size_t pitch = 4 * l_.groups;
     const size_t step = std::max<size_t>(8, kGatherBytes / pitch / 8 * 8);
     uint8_t* patches = scratch_.gathered.ensure(std::min(step, part_.pixels) * pitch);
-    const uint32_t zero = 0;
     for (size_t p = 0; p < part_.pixels; p += step) {
-      const size_t count = std::min(step, part_.pixels - p);
-      std::vector<uint32_t>& pixels = scratch_.pixels;
-      starts(p, count, pixels);
-      gather(in_, runs_, l_, pixels.data(), count, patches);
-      for (size_t i = 0; i < count; i++) pixels[i] = static_cast<uint32_t>(i * pitch);
-      products({patches, pixels.data(), count, &zero, 1, l_.groups}, part_.first_pixel + p);
+      starts(p, std::min(step, part_.pixels - p), pixels);
+      gather(in_.a, runs_, pixels, pitch, patches);
+      products({patches, pixels.data(), pixels.size(), &kNoRun, 1, l_.groups, 0, 0}, part_.first_pixel + p);
     }
   }
 
  private:
-  struct Patches {
-    const uint8_t* a;
-    const uint32_t* pixels;
-    size_t count;
-    const uint32_t* runs;
-    size_t run_count, run_groups;
-  };
+  static constexpr uint32_t kNoRun = 0;
+
+  Patches as_they_lie(size_t tile_pitch) const {
+    const std::vector<uint32_t>& pixels = scratch_.pixels;
+    return {in_.a, pixels.data(), pixels.size(), runs_.starts.data(), runs_.starts.size(), runs_.length / 4,
+            tile_pitch, kTileInputs};
+  }
+
+  void run_tiles() {
+    std::vector<uint32_t>& pixels = scratch_.pixels;
+    starts(0, part_.pixels, pixels);
+    if (runs_.length % kTileInputs == 0 && evenly_apart(pixels)) {
+      return products(as_they_lie(pixels[1] - pixels[0]), part_.first_pixel);
+    }
+    const size_t steps = (4 * l_.groups + kTileInputs - 1) / kTileInputs, bytes = steps * kTileInputs;
+    // Parts of a whole number of tiles but for the last, none of few pixels.
+    const size_t parts = std::clamp<size_t>(part_.pixels / 64, 1, part_.pixels * bytes / kTileGatherBytes + 1);
+    const auto begin = [&](size_t part) { return part * part_.pixels / parts / (2 * kTilePixels) * (2 * kTilePixels); };
+    for (size_t part = 0; part < parts; part++) {
+      const size_t first = begin(part), count = (part + 1 < parts ? begin(part + 1) : part_.pixels) - first;
+      starts(first, count, pixels);
+      uint8_t* tiles = scratch_.gathered.ensure((count + kTilePixels - 1) / kTilePixels * kTilePixels * bytes);
+      gather_tiles(in_.a, runs_, steps, pixels, scratch_.patch.ensure(bytes), tiles);
+      products({tiles, pixels.data(), count, &kNoRun, 1, steps * (kTileInputs / 4), kTileInputs, kTilePixels * kTileInputs},
+               part_.first_pixel + first);
+    }
+  }
 
   void starts(size_t first, size_t count, std::vector<uint32_t>& out) const {
     pixel_starts(window_, in_.row, in_.image, in_.channels, part_.first_pixel + first, count, out);
@@ -115,13 +109,14 @@ class IntegerPart {
 
   void products(const Patches& x, size_t pixel) {
     Product p = {x.a, x.pixels, x.count, x.runs, x.run_count, x.run_groups, nullptr, l_.bits, l_.block_bytes, 0,
-                 nullptr, l_.wide, {}};
+                 nullptr, l_.wide, {}, l_.groups, x.tile_pitch, x.tile_step};
+    const auto product = x.tile_pitch > 0 ? f_.kernels.tile_product : f_.kernels.product;
     const size_t full = l_.full_blocks * kLanes, end = part_.first_row + part_.rows;
     const size_t full_end = std::min(end, full);
     const uint8_t* weights = f_.plan.memory.data() + l_.full_at;
     const bool direct = l_.bits == 8 || f_.kernels.packed_weights;
     const size_t step = direct ? SIZE_MAX : 2 * kLanes;
-    if (l_.bits < 8) p.unpacked = scratch_.unpacked.ensure(2 * 64 * l_.groups);
+    if (l_.bits < 8) p.unpacked = scratch_.unpacked.ensure(2 * 64 * x.run_count * x.run_groups);
     for (size_t row = part_.first_row; row < full_end;) {
       p.rows = std::min(step, full_end - row);
       p.weights = weights + row / kLanes * l_.block_bytes;
@@ -136,7 +131,7 @@ class IntegerPart {
         p.block_bytes = codes;
       }
       p.epilogue = shifted(e_, pixel, row);
-      f_.kernels.product(p);
+      product(p);
       row += p.rows;
     }
     if (!has_tail_) return;
@@ -146,7 +141,7 @@ class IntegerPart {
     p.block_bytes = l_.groups * 64;
     p.rows = l_.tail_rows();
     p.epilogue = shifted(e_, pixel, full);
-    f_.kernels.product(p);
+    product(p);
   }
 
   const Frame& f_;

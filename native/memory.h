@@ -22,6 +22,9 @@ namespace bitdial {
 /** Bytes that all plans of the process hold; what `memoryBytes` of a variant adds to it. */
 inline std::atomic<size_t> g_plan_bytes{0};
 
+/** Bytes past the end that kernels may read at most (kSlack, kTileSlack in kernels.h). */
+constexpr size_t kMostSlack = 1024;
+
 /** Zeroed bytes on a cache line of their own, with slack that kernels may read past the end. */
 class Memory {
  public:
@@ -52,7 +55,7 @@ class Memory {
   }
 
  private:
-  static size_t rounded(size_t size) { return (size + 128 + 63) / 64 * 64; }
+  static size_t rounded(size_t size) { return (size + kMostSlack + 63) / 64 * 64; }
 
   /** From here on, memory is the system's own: in huge pages, and not left with the process when it is released. */
   static constexpr size_t kHuge = size_t{2} << 20;

@@ -4,7 +4,7 @@ namespace bitdial {
 
 std::vector<const Kernels*> all_kernels() {
   std::vector<const Kernels*> found;
-  for (const Kernels* k : {avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
+  for (const Kernels* k : {amx_kernels(), avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
     if (k) found.push_back(k);
   }
   return found;

@@ -38,6 +38,8 @@ const FILES = {
   kernels_portable: [],
   kernels_avx2: process.arch === 'x64' ? AVX2 : [],
   kernels_avx512vnni: process.arch === 'x64' ? [...AVX2, ...AVX512, '-mprefer-vector-width=512'] : [],
+  kernels_amx:
+    process.arch === 'x64' ? [...AVX2, ...AVX512, '-mamx-tile', '-mamx-int8', '-mprefer-vector-width=512'] : [],
   kernels_neon: process.arch === 'arm64' ? ['-march=armv8.2-a+dotprod'] : [],
   'training/trainer': [],
   'training/operations': [],
@@ -53,7 +55,7 @@ const FILES = {
 };
 /** GCC 12 takes the deliberately undefined operands of its own AVX-512 header for uninitialised ones. */
 const UNDEFINED = ['-Wno-uninitialized', '-Wno-maybe-uninitialized'];
-const QUIET = { kernels_avx512vnni: UNDEFINED, 'training/avx512': UNDEFINED };
+const QUIET = { kernels_avx512vnni: UNDEFINED, kernels_amx: UNDEFINED, 'training/avx512': UNDEFINED };
 
 function findCompiler() {
   for (const name of [process.env.CXX, 'c++', 'g++', 'clang++'].filter(Boolean)) {
@@ -107,6 +109,12 @@ function run(command, commandArgs) {
   });
 }
 
+/** Flags of an instruction set, or none where the compiler is older than it: the file then says that it is not there. */
+function known(compiler, own) {
+  const empty = { input: '', stdio: ['pipe', 'ignore', 'ignore'] };
+  return spawnSync(compiler, [...own, '-x', 'c++', '-fsyntax-only', '-'], empty).status === 0 ? own : [];
+}
+
 /** The newest change of anything that goes into a build. */
 async function newestSource() {
   const { readdir } = await import('node:fs/promises');
@@ -134,7 +142,13 @@ async function build(compiler) {
     for (let next = queue.shift(); next; next = queue.shift()) {
       const [name, own] = next;
       const compile = ['-c', join(native, `${name}.cc`), '-o', join(out, `${name}.o`)];
-      const warnings = await run(compiler, [...flags(), ...own, ...(QUIET[name] ?? []), ...include, ...compile]);
+      const warnings = await run(compiler, [
+        ...flags(),
+        ...known(compiler, own),
+        ...(QUIET[name] ?? []),
+        ...include,
+        ...compile,
+      ]);
       if (warnings && args.includes('--warnings')) console.error(warnings);
     }
   };

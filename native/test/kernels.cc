@@ -61,7 +61,7 @@ void products(const Kernels& plain, const Kernels& k) {
   for (float& m : multipliers) m = real() * 0.01f;
   Product p = {a.data(), pixels.data(), count, starts.data(), runs, groups, nullptr, 8, runs * groups * 64, rows,
                nullptr, 2 * ((1 << input_bits) - 1) * (1 << (bits - 1)) > 32767,
-               epilogue(rows, bias, multipliers, residual, whole(0, 1) == 1)};
+               epilogue(rows, bias, multipliers, residual, whole(0, 1) == 1), runs * groups, 0, 0};
   const bool floats = whole(0, 3) == 0;
   std::vector<uint8_t> want(rows * count + kSlack), got(want.size());
   std::vector<float> want_floats(want.size()), got_floats(want.size());
@@ -83,6 +83,54 @@ void products(const Kernels& plain, const Kernels& k) {
   std::fill(got_floats.begin(), got_floats.end(), 0.0f);
   run(k, got, got_floats);
   check(want == got && want_floats == got_floats, k, "product of packed codes");
+}
+
+/** Pixels evenly apart, runs of whole steps; weights whose last step may not be whole, for inputs that are zeros there. */
+void tile_products(const Kernels& plain, const Kernels& k) {
+  if (!k.tile_product) return;
+  const int bits = whole(2, 8);
+  const size_t rows = static_cast<size_t>(whole(1, 70)), count = static_cast<size_t>(whole(16, 80));
+  const size_t runs = static_cast<size_t>(whole(1, 3)), steps = static_cast<size_t>(whole(1, 3));
+  const size_t groups = runs * steps * kTileInputs / 4, missing = runs > 1 ? 0 : static_cast<size_t>(whole(0, 15));
+  const size_t weight_groups = groups - missing, blocks = (rows + 15) / 16, block = weight_groups * 64;
+  const size_t pitch = kTileInputs * static_cast<size_t>(whole(1, 4)), patch = 4 * groups;
+  const uint32_t run_starts[] = {0, static_cast<uint32_t>(whole(0, 500)), static_cast<uint32_t>(whole(0, 500))};
+  std::vector<uint8_t> a(pitch * count + patch + 500), residual(rows * count + kSlack);
+  for (uint8_t& q : a) q = static_cast<uint8_t>(whole(0, 255));
+  for (uint8_t& q : residual) q = static_cast<uint8_t>(whole(0, 255));
+  // Patches may overlap, so inputs that stand for none are zeros only where each has its own place.
+  const bool own = missing > 0;
+  const size_t apart = own ? patch : pitch;
+  if (own) {
+    a.resize(patch * count);
+    for (size_t p = 0; p < count; p++) std::memset(a.data() + p * patch + 4 * weight_groups, 0, 4 * missing);
+  }
+  std::vector<int8_t> codes(blocks * block + kTileSlack);
+  for (int8_t& c : codes) c = static_cast<int8_t>(whole(-(1 << (bits - 1)), (1 << (bits - 1)) - 1));
+  std::vector<uint8_t> packed(packed_bytes(codes.size(), bits) + kSlack), room(2 * 64 * groups + 64);
+  pack_codes(codes.data(), codes.size() / 8 * 8, bits, packed.data());
+  std::vector<uint32_t> pixels(count);
+  for (size_t p = 0; p < count; p++) pixels[p] = static_cast<uint32_t>(p * apart);
+  std::vector<int32_t> bias(blocks * 16);
+  std::vector<float> multipliers(blocks * 16);
+  for (int32_t& b : bias) b = whole(-9999, 9999);
+  for (float& m : multipliers) m = real() * 0.01f;
+  Product p = {a.data(), pixels.data(), count, run_starts, runs, runs > 1 ? steps * kTileInputs / 4 : weight_groups,
+               reinterpret_cast<const uint8_t*>(codes.data()), 8, block, rows, nullptr, true,
+               epilogue(rows, bias, multipliers, residual, whole(0, 1) == 1), weight_groups, apart, kTileInputs};
+  const bool floats = whole(0, 3) == 0;
+  std::vector<uint8_t> want(rows * count + kSlack), got(want.size());
+  std::vector<float> want_floats(want.size()), got_floats(want.size());
+  if (floats) p.epilogue.floats = want_floats.data();
+  else p.epilogue.codes = want.data();
+  plain.product(p);
+  if (floats) p.epilogue.floats = got_floats.data();
+  else p.epilogue.codes = got.data();
+  p.run_groups = groups / runs;
+  p.unpacked = room.data() + (64 - reinterpret_cast<uintptr_t>(room.data()) % 64);
+  if (bits < 8) p.weights = packed.data(), p.bits = bits, p.block_bytes = weight_groups * 8 * static_cast<size_t>(bits);
+  k.tile_product(p);
+  check(want == got && want_floats == got_floats, k, "product of tiles");
 }
 
 /** A random window; channels that fill vectors, and others. */
@@ -194,10 +242,11 @@ void searches(const Kernels& plain, const Kernels& k) {
 
 int main() {
   const Kernels& plain = *portable_kernels();
-  for (const Kernels* k : {avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
+  for (const Kernels* k : {amx_kernels(), avx512_vnni_kernels(), avx2_kernels(), neon_kernels(), portable_kernels()}) {
     if (!k) continue;
     for (int i = 0; i < 1500; i++) {
       products(plain, *k);
+      tile_products(plain, *k);
       depthwise(plain, *k);
       float_products(plain, *k);
       searches(plain, *k);

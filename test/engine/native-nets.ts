@@ -1,9 +1,13 @@
+import assert from 'node:assert/strict';
 import { calibrate } from '../../src/engine/calibration.js';
-import type { VariantSource } from '../../src/engine/engine.js';
+import type { Variant, VariantSource } from '../../src/engine/engine.js';
+import type { NativeEngine } from '../../src/engine/native.js';
 import { loadLibrary, type NativeLibrary } from '../../src/engine/native-library.js';
+import { runPlan } from '../../src/engine/reference.js';
 import { encodeCorrections } from '../../src/model/corrections.js';
 import type { GraphNode, Weights } from '../../src/model/graph.js';
 import type { ClipRule } from '../../src/model/manifest.js';
+import { buildPlan } from '../../src/quantize/build.js';
 import { fuseGraph } from '../../src/quantize/fuse.js';
 import { isInteger, type Precision, precisionKey } from '../../src/quantize/precision.js';
 import { type RandomNet, randomNet } from '../support/nets.js';
@@ -49,6 +53,25 @@ export function calibrated(random: Random, { graph, weights }: RandomNet): TestN
     readWeights: async () => weights,
   };
   return { source, draw, random };
+}
+
+/** Answers of some engines, held against the reference's to the bit. @returns the plan and the engines' variants */
+export async function compare(engines: NativeEngine[], net: TestNet, precision: Precision, batch: number) {
+  const { source, draw } = net;
+  const plan = buildPlan(source.graph, await source.readWeights(), source.manifest, precision);
+  const input = draw(batch);
+  const want = Buffer.from(runPlan(plan, input, batch).buffer);
+  const variants: Variant[] = [];
+  for (const engine of engines) {
+    const variant = await engine.build(source, precision);
+    const { logits } = await engine.run(variant, input, batch);
+    assert.ok(
+      Buffer.from(logits.buffer).equals(want),
+      `${engine.name}: weights ${precision.weightBits}, activations ${precision.activationBits} bits, batch ${batch}`,
+    );
+    variants.push(variant);
+  }
+  return { plan, variants };
 }
 
 /** Additions that join no layer: of a convolution and its maxima, two and three operands, the last one the answer. */
@@ -112,9 +135,10 @@ export interface Convolution {
   depthwise?: boolean;
 }
 
-function chain(random: Random, convolutions: Convolution[]): RandomNet {
+/** Convolutions, each with its activation function; the last one is the answer. */
+export function chain(random: Random, convolutions: Convolution[], image: number[] = [17, 15, 3]): RandomNet {
   const weights: Weights = new Map();
-  const nodes: GraphNode[] = [{ op: 'input', name: 'input', inputs: [], shape: [17, 15, 3] }];
+  const nodes: GraphNode[] = [{ op: 'input', name: 'input', inputs: [], shape: image }];
   for (const { channels, kernel, stride, depthwise = false } of convolutions) {
     const { name: from, shape } = nodes[nodes.length - 1];
     const name = `conv${nodes.length}`;

@@ -1,38 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Variant } from '../../src/engine/engine.js';
 import { NativeEngine } from '../../src/engine/native.js';
-import { runPlan } from '../../src/engine/reference.js';
-import { buildPlan } from '../../src/quantize/build.js';
 import type { Plan } from '../../src/quantize/plan.js';
 import type { Precision, Width } from '../../src/quantize/precision.js';
 import { Random } from '../support/random.js';
-import { calibrated, findLibrary, type TestNet, withRule } from './native-nets.js';
+import { calibrated, compare, findLibrary, withRule } from './native-nets.js';
 import { type Fill, randomSizes, winogradNet } from './winograd-nets.js';
 
 const { library, skip: missing } = findLibrary();
-const skip = missing || (library?.isas()[0] === 'avx512-vnni' ? false : 'only AVX-512 VNNI has the Winograd way');
+const skip = missing || (library?.isas().includes('avx512-vnni') ? false : 'only AVX-512 VNNI has the Winograd way');
+const WINOGRAD = { isa: 'avx512-vnni', winograd: 'always' } as const;
 /** BITDIAL_TEST_SHARE: a fraction of the cases, for runs under sanitizers. */
 const share = Number(process.env.BITDIAL_TEST_SHARE ?? 1);
 const WIDTHS: Width[] = [2, 3, 4, 5, 6, 7, 8];
-
-/** Answers of some engines, held against the reference's to the bit. @returns the plan and the engines' variants */
-async function compare(engines: NativeEngine[], { source, draw }: TestNet, precision: Precision, batch: number) {
-  const plan = buildPlan(source.graph, await source.readWeights(), source.manifest, precision);
-  const input = draw(batch);
-  const want = Buffer.from(runPlan(plan, input, batch).buffer);
-  const variants: Variant[] = [];
-  for (const engine of engines) {
-    const variant = await engine.build(source, precision);
-    const { logits } = await engine.run(variant, input, batch);
-    assert.ok(
-      Buffer.from(logits.buffer).equals(want),
-      `weights ${precision.weightBits}, activations ${precision.activationBits} bits, batch ${batch}`,
-    );
-    variants.push(variant);
-  }
-  return { plan, variants };
-}
 
 /** Indices of the plan's 3×3 convolutions. */
 function convolutions(plan: Pick<Plan, 'ops'>): number[] {
@@ -41,9 +21,9 @@ function convolutions(plan: Pick<Plan, 'ops'>): number[] {
 
 test('the Winograd way equals the reference bit for bit, at every pair of widths', { skip }, async () => {
   const engines = await Promise.all([
-    NativeEngine.create({ threads: 1, winograd: 'always' }),
-    NativeEngine.create({ threads: 2, winograd: 'always' }),
-    NativeEngine.create({ threads: 2 }),
+    NativeEngine.create({ ...WINOGRAD, threads: 1 }),
+    NativeEngine.create({ ...WINOGRAD, threads: 2 }),
+    NativeEngine.create({ isa: WINOGRAD.isa, threads: 2 }),
   ]);
   const taken = new Set<string>();
   const alongRows = new Set<string>();
@@ -92,7 +72,7 @@ test('the Winograd way equals the reference bit for bit, at every pair of widths
 test('the largest sums of weights: in squares up to 4 bits, along rows up to 6, the direct way above', {
   skip,
 }, async () => {
-  const engine = await NativeEngine.create({ threads: 1, winograd: 'always' });
+  const engine = await NativeEngine.create({ ...WINOGRAD, threads: 1 });
   for (const fill of ['same', 'turns'] as Fill[]) {
     for (const weightBits of WIDTHS) {
       for (const activationBits of [6, 7] as Width[]) {
@@ -117,7 +97,7 @@ test('the largest sums of weights: in squares up to 4 bits, along rows up to 6, 
 test('blocks of 16 rows whose codes are too large for squares go along rows, the others of the layer do not', {
   skip,
 }, async () => {
-  const engines = await Promise.all([1, 2].map((threads) => NativeEngine.create({ threads, winograd: 'always' })));
+  const engines = await Promise.all([1, 2].map((threads) => NativeEngine.create({ ...WINOGRAD, threads })));
   for (const [first, end, blocks] of [
     [0, 1, 4],
     [20, 21, 4],
@@ -145,7 +125,7 @@ test('blocks of 16 rows whose codes are too large for squares go along rows, the
 });
 
 test('an image of more tiles than are transformed at a time goes by parts', { skip }, async () => {
-  const engines = await Promise.all([1, 2].map((threads) => NativeEngine.create({ threads, winograd: 'always' })));
+  const engines = await Promise.all([1, 2].map((threads) => NativeEngine.create({ ...WINOGRAD, threads })));
   const random = new Random(4);
   const net = calibrated(
     random,
@@ -161,7 +141,7 @@ test('an image of more tiles than are transformed at a time goes by parts', { sk
 });
 
 test('a layer whose sums, times 4, could leave int32 goes the direct way', { skip }, async () => {
-  const engine = await NativeEngine.create({ threads: 1, winograd: 'always' });
+  const engine = await NativeEngine.create({ ...WINOGRAD, threads: 1 });
   const precision: Precision = { weightBits: 4, activationBits: 6 };
   // 9 codes of -8 by inputs of up to 63 by 4: 118 357 channels are the most.
   for (const channels of [118_356, 118_360]) {
