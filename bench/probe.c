@@ -1,6 +1,6 @@
 /*
- * What the processor can do at most: 8-bit dot products (vpdpbusd) and float32 FMA from registers on one thread, and
- * reading memory on one and two threads. Prints JSON; probe.mjs compiles and runs it.
+ * What the processor can do at most: 8-bit dot products (vpdpbusd; tdpbusd where there is AMX) and float32 FMA from
+ * registers on one thread, and reading memory on one and two threads. Prints JSON; probe.mjs compiles and runs it.
  *   cc -O3 -pthread probe.c -o probe && ./probe
  */
 #define _GNU_SOURCE
@@ -134,6 +134,32 @@ __attribute__((target("avx512f"))) static double wide_products(void) {
   return sink;
 }
 
+#if defined(__linux__) && (__GNUC__ >= 11 || __clang_major__ >= 12)
+#define HAS_TILES 1
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int may_use_tiles(void) { return __builtin_cpu_supports("amx-int8") && syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
+
+/* Four tiles of sums from two of inputs and two of weights; a product is of 16 x 16 x 64. */
+__attribute__((target("amx-tile,amx-int8"))) static double tiles(void) {
+  static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t line_bytes[16];
+    uint8_t lines[16];
+  } shape = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+  _tile_loadconfig(&shape);
+  for (int i = 0; i < LOOPS / 16; i++) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  _tile_release();
+  return 0;
+}
+#endif
+
 /* 14 accumulators: AVX2 has 16 registers. */
 __attribute__((target("avx2,fma"))) static double products(void) {
   const __m256 a = _mm256_set1_ps(1e-9f);
@@ -149,14 +175,17 @@ __attribute__((target("avx2,fma"))) static double products(void) {
 #endif
 
 int main(int argc, char **argv) {
-  double vnni = 0, fma = 0;
+  double vnni = 0, fma = 0, amx = 0;
 #if defined(__x86_64__)
   const double instructions = (double)CHAINS * LOOPS / 1e9;
   if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw")) vnni = 64 * instructions / least(dots);
   if (__builtin_cpu_supports("avx512f")) fma = 16 * instructions / least(wide_products);
   else if (__builtin_cpu_supports("fma")) fma = 8 * instructions * 14 / CHAINS / least(products);
+#if defined(HAS_TILES)
+  if (may_use_tiles()) amx = 4 * 16384.0 * (LOOPS / 16) / 1e9 / least(tiles);
 #endif
-  printf("{\"vnni\":%.2f,\"fma\":%.2f,\"read\":[", vnni, fma);
+#endif
+  printf("{\"vnni\":%.2f,\"amx\":%.2f,\"fma\":%.2f,\"read\":[", vnni, amx, fma);
   const char *separator = "";
   for (int i = 1; i < argc; i++) {
     const size_t bytes = strtoull(argv[i], NULL, 10) & ~(((size_t)2 << 20) - 1);

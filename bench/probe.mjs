@@ -42,7 +42,8 @@ export class Probe {
       one: median(withMemory.map((s) => s.read[i].one)),
       two: median(withMemory.map((s) => s.read[i].two)),
     }));
-    return { vnni: of((s) => s.vnni) || null, fma: of((s) => s.fma) || null, read, samples: this.#samples.length };
+    const peak = (name) => of((s) => s[name]) || null;
+    return { vnni: peak('vnni'), amx: peak('amx'), fma: peak('fma'), read, samples: this.#samples.length };
   }
 
   close() {

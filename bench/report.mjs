@@ -9,7 +9,7 @@ import { bandwidthRows } from './targets.mjs';
 const MIB = 2 ** 20;
 
 const ms = (x) => (x === undefined ? '' : x < 1 ? x.toFixed(3) : x < 10 ? x.toFixed(2) : x.toFixed(1));
-const times = (x) => (x === undefined ? '' : x.toFixed(2));
+const times = (x) => (x === undefined || Number.isNaN(x) ? '' : x.toFixed(2));
 const percent = (x) => `${(100 * x).toFixed(0)} %`;
 const mib = (bytes) => (bytes / MIB).toFixed(1);
 
@@ -34,12 +34,13 @@ export function tables(results) {
       c.wanted,
       times(c.got),
       times(c.inside),
+      times(c.most),
       c.where,
       c.met ? 'yes' : '**no**',
     ]);
     parts.push(
       '### What is to be reached: the worst of what was measured',
-      table(['', 'wanted', 'got', 'without the hop', 'where', 'met'], rows),
+      table(['', 'wanted', 'got', 'without the hop', 'if codes were only read', 'where', 'met'], rows),
     );
   }
   if (roofline) parts.push('### The processor', processor(roofline));
@@ -69,9 +70,10 @@ export function tables(results) {
   return parts.join('\n\n');
 }
 
-function processor({ vnni, fma, read }) {
+function processor({ vnni, amx, fma, read }) {
   const rows = [
     ['8-bit dot products (vpdpbusd), one thread', vnni ? `${vnni.toFixed(0)} GMAC/s` : '–'],
+    ...(amx ? [['8-bit tiles (tdpbusd), one thread', `${amx.toFixed(0)} GMAC/s`]] : []),
     ['float32 FMA, one thread', fma ? `${fma.toFixed(0)} GMAC/s` : '–'],
     ...read.map(({ bytes, one, two }) => [
       `reading ${bytes / MIB} MiB, one / two threads`,
