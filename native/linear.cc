@@ -17,8 +17,8 @@ struct Part {
   size_t first_pixel, pixels, first_row, rows;
 };
 
-/** Splits pixels, or rows where pixels are few, for a team. */
-void split(size_t pixels, const Linear& l, const RowRange& range, size_t team, std::vector<Part>& parts) {
+/** Splits pixels, or rows where pixels are few, for a team; parts of rows each gather their patches for tiles. */
+void split(size_t pixels, const Linear& l, const RowRange& range, size_t team, bool tiles, std::vector<Part>& parts) {
   const auto [first, rows] = range;
   if (team == 1 || pixels * rows * l.columns < kShareWork) return parts.push_back({0, pixels, first, rows});
   if (pixels >= 64 * team) {
@@ -26,7 +26,7 @@ void split(size_t pixels, const Linear& l, const RowRange& range, size_t team, s
     for (size_t p = 0; p < pixels; p += step) parts.push_back({p, std::min(step, pixels - p), first, rows});
   } else {
     const size_t blocks = (rows + kLanes - 1) / kLanes;
-    const size_t step = std::max<size_t>(2, blocks / (8 * team) / 2 * 2) * kLanes;
+    const size_t step = std::max<size_t>(2, blocks / (tiles ? team : 2 * team) / 2 * 2) * kLanes;
     const size_t end = first + rows, full = std::min(l.full_blocks * kLanes, end);
     for (size_t r = first; r < full; r += step) parts.push_back({0, pixels, r, std::min(step, full - r)});
     if (full < end) parts.push_back({0, pixels, full, end - full});
@@ -206,7 +206,7 @@ void run_linear(const Frame& f, const Op& op) {
     }
     const Epilogue step_epilogue = shifted(e, n * per_image, 0);
     std::vector<Part> parts;
-    for (const RowRange& range : ranges) split(pixels, l, range, f.team.size(), parts);
+    for (const RowRange& range : ranges) split(pixels, l, range, f.team.size(), f.kernels.tile_product, parts);
     f.team.parallel(parts.size(), [&](size_t i, Scratch& scratch) {
       if (f.plan.is_float) float_part(f, op, inputs, runs, step_epilogue, parts[i], scratch);
       else IntegerPart(f, op, inputs, runs, step_epilogue, parts[i], scratch).run();

@@ -100,7 +100,7 @@ class Winograd {
   }
 
   void transform() {
-    const size_t parts = std::min(groups_.size(), f_.team.size() == 1 ? 1 : 4 * f_.team.size());
+    const size_t parts = std::min(groups_.size(), f_.team.size());
     share(parts, tiles_.size() * in_.channels * 64, [&](size_t part, Scratch&) {
       for (size_t g = part * groups_.size() / parts; g < (part + 1) * groups_.size() / parts; g++) {
         const WinogradGroup& group = groups_[g];
