@@ -3,6 +3,12 @@
 /** Inputs up to which a sum of products of a field, shifted as it stands, keeps within 32 bits. */
 constexpr size_t kFieldInputs = size_t{1} << 18;
 
+/**
+ * Bytes ahead of which weights are fetched on Intel's processors, whose own prefetching leaves a fifth of the memory's rate;
+ * AMD's, a Zen 4 at least, gets no faster by it.
+ */
+constexpr size_t kAhead = 1024;
+
 /** Signed bytes; an operand as it lies there. */
 struct ByteCodes {
   static constexpr bool kNarrow = false;
@@ -104,7 +110,7 @@ struct DenseInputs {
 
 /** Sums of one block of 16 rows; it reads weights in order and nothing else, as the processor's own prefetching likes. */
 template <int P, int Fields, typename Codes>
-inline void dense_sums(const Codes& codes, const uint8_t* w, const DenseInputs<P>& inputs, __m512i (&sums)[P]) {
+inline void dense_sums(const Codes& codes, const uint8_t* w, const DenseInputs<P>& inputs, bool ahead, __m512i (&sums)[P]) {
   constexpr int kAtOnce = 2;
   __m512i acc[P][kAtOnce][Fields];
   for (auto& pixel : acc) for (auto& some : pixel) for (__m512i& a : some) a = _mm512_setzero_si512();
@@ -113,6 +119,7 @@ inline void dense_sums(const Codes& codes, const uint8_t* w, const DenseInputs<P
     const auto step = [&](int u) __attribute__((always_inline)) {
       __m512i weights[Fields];
       codes.take(w, weights);
+      if (ahead) _mm_prefetch(reinterpret_cast<const char*>(w + kAhead), _MM_HINT_T0);
       w += codes.step;
       for (int f = 0; f < Fields; f++, at += 4) {
         for (int i = 0; i < P; i++) {
@@ -144,9 +151,10 @@ void dense_rows(const Product& p, const Codes& codes, const DenseInputs<P>& inpu
   const Storer storer(p.epilogue);
   const Epilogue& e = p.epilogue;
   const uint8_t* w = p.weights;
+  const bool ahead = __builtin_cpu_is("intel");
   for (size_t row = 0; row < p.rows; row += kLanes, w += p.block_bytes) {
     __m512i sums[P];
-    dense_sums<P, Fields>(codes, w, inputs, sums);
+    dense_sums<P, Fields>(codes, w, inputs, ahead, sums);
     const size_t left = p.rows - row;
     const __mmask16 mask = first_lanes(left);
     const __m512i bias = _mm512_maskz_loadu_epi32(mask, e.bias + row);
