@@ -40,7 +40,7 @@ inline void float_tile(const FloatProduct& p, size_t pixel, size_t row) {
       for (size_t b = 0; b < NB; b++) {
         const float* at = w + b * p.block_floats;
         weights[b] = NB == 1 ? _mm512_maskz_loadu_ps(mask, at) : _mm512_loadu_ps(at);
-        if (P <= 2) _mm_prefetch(reinterpret_cast<const char*>(at) + 1024, _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(at) + 1024, _MM_HINT_T0);
       }
       for (int i = 0; i < P; i++) {
         const __m512 x = _mm512_set1_ps(base[i][k]);
