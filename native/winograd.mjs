@@ -18,7 +18,9 @@ const given = process.argv.slice(2).filter((a) => !a.startsWith('--'));
 const names = given.length > 0 ? given : ['resnet18', 'vgg', '32x64', '16x128', '8x256', '4x512'];
 const threads = Number(option('threads', '1'));
 const uses = ['never', option('use', 'where-it-pays')];
-const engines = await Promise.all(uses.map((winograd) => NativeEngine.create({ threads, winograd })));
+const engines = await Promise.all(
+  uses.map((winograd) => NativeEngine.create({ threads, winograd, isa: 'avx512-vnni' })),
+);
 
 function layers(size, channels, count) {
   const b = builder([size, size, channels]);
