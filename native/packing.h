@@ -40,15 +40,24 @@ static inline void pack_codes(const int8_t* codes, size_t count, int bits, uint8
     std::memcpy(out, codes, count);
     return;
   }
-  const uint8_t offset = static_cast<uint8_t>(1 << (bits - 1));
-  for (size_t i = 0; i < count; i += 8) {
-    uint8_t eight[8] = {};
-    const size_t n = count - i < 8 ? count - i : 8;
-    for (size_t j = 0; j < n; j++) eight[j] = static_cast<uint8_t>(codes[i + j] + offset);
+  // The offset's bit flips the sign's; what lies above is cut off.
+  const uint64_t each = 0x0101010101010101u, offset = (each << bits) >> 1, field = (each << bits) - each;
+  const size_t bytes = packed_bytes(count, bits);
+  size_t i = 0, at = 0;
+  // Whole words as long as they fit; the next one writes over what is too much.
+  for (; i + 8 <= count && at + 8 <= bytes; i += 8, at += static_cast<size_t>(bits)) {
     uint64_t w;
-    std::memcpy(&w, eight, 8);
-    w = squeeze(w, bits);
-    std::memcpy(out + i / 8 * static_cast<size_t>(bits), &w, packed_bytes(n, bits));
+    std::memcpy(&w, codes + i, 8);
+    w = squeeze((w ^ offset) & field, bits);
+    std::memcpy(out + at, &w, 8);
+  }
+  for (; i < count; i += 8, at += static_cast<size_t>(bits)) {
+    const size_t n = count - i < 8 ? count - i : 8;
+    uint64_t w = 0;
+    std::memcpy(&w, codes + i, n);
+    if (n < 8) w ^= offset & ~((uint64_t{1} << (8 * n)) - 1);
+    w = squeeze((w ^ offset) & field, bits);
+    std::memcpy(out + at, &w, packed_bytes(n, bits));
   }
 }
 
