@@ -174,6 +174,11 @@ struct WinogradKernels {
   void (*product)(const WinogradProduct&);
 };
 
+/** Σcode and Σ|code|. */
+struct CodeSums {
+  int64_t sum, size;
+};
+
 struct Kernels {
   const char* name;
   /** product() takes packed weights; otherwise they are unpacked to 8 bits before. */
@@ -211,9 +216,15 @@ struct Kernels {
   float (*p24_error)(const float* w, size_t n, float scale, int bits, float limit);
   /** Σw·code and Σcode² in 16 float64 lanes, the lanes then in order. */
   void (*moments)(const float* w, size_t n, float scale, int bits, double* numerator, double* denominator);
-  void (*codes)(const float* w, size_t n, float scale, int bits, int8_t* out);
-  /** Sixteen columns of [n][in_pitch] times a scale each in float64, rounded to float32, as rows of `out`. */
-  void (*fold)(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch);
+  CodeSums (*codes)(const float* w, size_t n, float scale, int bits, int8_t* out);
+  /** ⌊(w - least)·density⌋ of each, and about Σ(that product less the bin's middle)², in whatever order. */
+  float (*bins)(const float* w, size_t n, float least, float density, uint16_t* out);
+  /**
+   * Sixteen columns of [n][in_pitch] times a scale each in float64, rounded to float32, as rows of `out`; widens
+   * least[16] and greatest[16] to hold them. @returns whether all are finite
+   */
+  bool (*fold)(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch, float* least,
+               float* greatest);
   /** Sixteen rows of n words to [n][16]. */
   void (*turn)(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out);
   /** F(2×2, 3×3) and F(2, 3) along rows; null where 3×3 convolutions only go the direct way. */

@@ -44,37 +44,63 @@ float squared_error(const float* w, size_t n, float scale, int bits, float limit
 
 void moments(const float* w, size_t n, float scale, int bits, double* numerator, double* denominator) {
   const Grid g(scale, bits);
-  __m512d num[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()}, den[2] = {num[0], num[0]};
-  for (size_t i = 0; i < n; i += 16) {
-    const __m512 x = _mm512_maskz_loadu_ps(first_lanes(n - i), w + i);
-    const __m512 code = g.code(x);
-    for (int h = 0; h < 2; h++) {
-      const __m512d xd = _mm512_cvtps_pd(h ? _mm512_extractf32x8_ps(x, 1) : _mm512_castps512_ps256(x));
-      const __m512d cd = _mm512_cvtps_pd(h ? _mm512_extractf32x8_ps(code, 1) : _mm512_castps512_ps256(code));
-      // The products are exact, so a fused addition rounds as two steps do.
-      num[h] = _mm512_fmadd_pd(xd, cd, num[h]);
-      den[h] = _mm512_fmadd_pd(cd, cd, den[h]);
-    }
-  }
-  alignas(64) double nums[16], dens[16];
-  for (int h = 0; h < 2; h++) {
-    _mm512_store_pd(nums + 8 * h, num[h]);
-    _mm512_store_pd(dens + 8 * h, den[h]);
-  }
+  __m512d num[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
   *numerator = *denominator = 0;
-  for (int l = 0; l < 16; l++) {
-    *numerator = *numerator + nums[l];
-    *denominator = *denominator + dens[l];
+  // The squares are whole numbers, and a stretch's sums of them below 2^24: exact in float32 too, in whatever order.
+  for (size_t begin = 0; begin < n; begin += 16384) {
+    const size_t end = n - begin < 16384 ? n : begin + 16384;
+    __m512 squares = _mm512_setzero_ps();
+    for (size_t i = begin; i < end; i += 16) {
+      const __m512 x = _mm512_maskz_loadu_ps(first_lanes(end - i), w + i);
+      const __m512 code = g.code(x);
+      squares = _mm512_fmadd_ps(code, code, squares);
+      for (int h = 0; h < 2; h++) {
+        const __m512d xd = _mm512_cvtps_pd(h ? _mm512_extractf32x8_ps(x, 1) : _mm512_castps512_ps256(x));
+        const __m512d cd = _mm512_cvtps_pd(h ? _mm512_extractf32x8_ps(code, 1) : _mm512_castps512_ps256(code));
+        // The product is exact, so a fused addition rounds as two steps do.
+        num[h] = _mm512_fmadd_pd(xd, cd, num[h]);
+      }
+    }
+    alignas(64) float each[16];
+    _mm512_store_ps(each, squares);
+    for (const float lane : each) *denominator = *denominator + static_cast<double>(lane);
   }
+  alignas(64) double nums[16];
+  for (int h = 0; h < 2; h++) _mm512_store_pd(nums + 8 * h, num[h]);
+  for (const double lane : nums) *numerator = *numerator + lane;
 }
 
-void codes(const float* w, size_t n, float scale, int bits, int8_t* out) {
+CodeSums codes(const float* w, size_t n, float scale, int bits, int8_t* out) {
   const Grid g(scale, bits);
+  CodeSums sums = {};
+  for (size_t begin = 0; begin < n; begin += 65536) {
+    const size_t end = n - begin < 65536 ? n : begin + 65536;
+    __m512i sum = _mm512_setzero_si512(), size = sum;
+    for (size_t i = begin; i < end; i += 16) {
+      const __mmask16 m = first_lanes(end - i);
+      const __m512i code = _mm512_cvtps_epi32(g.code(_mm512_maskz_loadu_ps(m, w + i)));
+      _mm512_mask_cvtepi32_storeu_epi8(out + i, m, code);
+      sum = _mm512_add_epi32(sum, code);
+      size = _mm512_add_epi32(size, _mm512_abs_epi32(code));
+    }
+    sums.sum += _mm512_reduce_add_epi32(sum);
+    sums.size += _mm512_reduce_add_epi32(size);
+  }
+  return sums;
+}
+
+float bins(const float* w, size_t n, float least, float density, uint16_t* out) {
+  const __m512 from = _mm512_set1_ps(least), times = _mm512_set1_ps(density), half = _mm512_set1_ps(0.5f);
+  __m512 sum = _mm512_setzero_ps();
   for (size_t i = 0; i < n; i += 16) {
     const __mmask16 m = first_lanes(n - i);
-    const __m512i code = _mm512_cvtps_epi32(g.code(_mm512_maskz_loadu_ps(m, w + i)));
-    _mm512_mask_cvtepi32_storeu_epi8(out + i, m, code);
+    const __m512 at = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, w + i), from), times);
+    const __m512i bin = _mm512_cvttps_epi32(at);
+    const __m512 off = _mm512_sub_ps(_mm512_sub_ps(at, _mm512_cvtepi32_ps(bin)), half);
+    _mm512_mask_cvtepi32_storeu_epi16(out + i, m, bin);
+    sum = _mm512_mask3_fmadd_ps(off, off, sum, m);
   }
+  return _mm512_reduce_add_ps(sum);
 }
 
 /** Transposes 16 × 16 words. */
@@ -102,21 +128,35 @@ inline void transpose16(__m512i (&x)[16]) {
   }
 }
 
-void fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch) {
+bool fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch, float* least,
+          float* greatest) {
+  // Every vector is of a page of its own where there are many rows, which no hardware foresees.
+  constexpr size_t kAhead = 32;
   const __m512d low = _mm512_loadu_pd(scales), high = _mm512_loadu_pd(scales + 8);
+  __m512 lows = _mm512_loadu_ps(least), highs = _mm512_loadu_ps(greatest), zeros = _mm512_setzero_ps();
   size_t c = 0;
   for (; c + 16 <= n; c += 16) {
     __m512i x[16];
     for (size_t i = 0; i < 16; i++) {
       const float* at = in + (c + i) * in_pitch;
+      const float* later = c + i + kAhead < n ? at + kAhead * in_pitch : at;
+      _mm_prefetch(reinterpret_cast<const char*>(later), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(later + 15), _MM_HINT_T0);
       const __m256 a = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at)), low));
       const __m256 b = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at + 8)), high));
-      x[i] = _mm512_castps_si512(_mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1));
+      const __m512 line = _mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1);
+      lows = _mm512_min_ps(line, lows);
+      highs = _mm512_max_ps(line, highs);
+      zeros = _mm512_fmadd_ps(line, _mm512_setzero_ps(), zeros);
+      x[i] = _mm512_castps_si512(line);
     }
     transpose16(x);
     for (size_t r = 0; r < 16; r++) _mm512_storeu_si512(out + r * pitch + c, x[r]);
   }
-  generic_fold(in + c * in_pitch, in_pitch, n - c, scales, out + c, pitch);
+  _mm512_storeu_ps(least, lows);
+  _mm512_storeu_ps(greatest, highs);
+  const bool finite = _mm512_cmp_ps_mask(zeros, _mm512_setzero_ps(), _CMP_EQ_OQ) == 0xffff;
+  return generic_fold(in + c * in_pitch, in_pitch, n - c, scales, out + c, pitch, least, greatest) && finite;
 }
 
 void turn(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out) {

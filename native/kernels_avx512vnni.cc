@@ -50,6 +50,7 @@ constexpr Kernels make(const WinogradKernels* squares, const WinogradKernels* ro
   k.squared_error = squared_error;
   k.moments = moments;
   k.codes = codes;
+  k.bins = bins;
   k.fold = fold;
   k.turn = turn;
   k.winograd = squares;

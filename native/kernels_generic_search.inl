@@ -103,21 +103,58 @@ inline float error_sum(const float* w, size_t n, float scale, int bits, float li
   }
 }
 
-[[maybe_unused]] void generic_codes(const float* w, size_t n, float scale, int bits, int8_t* out) {
+[[maybe_unused]] CodeSums generic_codes(const float* w, size_t n, float scale, int bits, int8_t* out) {
   const float inverse = 1.0f / scale;
   const float high = static_cast<float>((1 << (bits - 1)) - 1), low = -high - 1.0f;
-  for (size_t i = 0; i < n; i++) {
-    out[i] = static_cast<int8_t>(static_cast<int32_t>(code_of(w[i], inverse, low, high)));
+  CodeSums sums = {};
+  for (size_t i = 0; i < n; i += 4096) {
+    int32_t sum = 0, size = 0;
+    for (size_t j = i; j < n && j < i + 4096; j++) {
+      const int32_t code = static_cast<int32_t>(code_of(w[j], inverse, low, high));
+      out[j] = static_cast<int8_t>(code);
+      sum += code;
+      size += code < 0 ? -code : code;
+    }
+    sums.sum += sum;
+    sums.size += size;
   }
+  return sums;
 }
 
-[[maybe_unused]] void generic_fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out,
-                                   size_t pitch) {
-  for (size_t c = 0; c < n; c++) {
-    for (size_t r = 0; r < kLanes; r++) {
-      out[r * pitch + c] = static_cast<float>(static_cast<double>(in[c * in_pitch + r]) * scales[r]);
+[[maybe_unused]] float generic_bins(const float* w, size_t n, float least, float density, uint16_t* out) {
+  float lanes[16] = {};
+  for (size_t i = 0; i < n; i += 16) {
+    const size_t count = n - i < 16 ? n - i : 16;
+    for (size_t l = 0; l < count; l++) {
+      const float at = (w[i + l] - least) * density;
+      const int32_t bin = static_cast<int32_t>(at);
+      const float off = at - static_cast<float>(bin) - 0.5f;
+      out[i + l] = static_cast<uint16_t>(bin);
+      lanes[l] += off * off;
     }
   }
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+[[maybe_unused]] bool generic_fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out,
+                                   size_t pitch, float* least, float* greatest) {
+  // A product with 0 is 0 for a finite number, else not a number; so is the sum of them.
+  float zeros[kLanes] = {};
+  for (size_t c = 0; c < n; c++) {
+    float line[kLanes];
+    for (size_t r = 0; r < kLanes; r++) {
+      line[r] = static_cast<float>(static_cast<double>(in[c * in_pitch + r]) * scales[r]);
+      least[r] = line[r] < least[r] ? line[r] : least[r];
+      greatest[r] = line[r] > greatest[r] ? line[r] : greatest[r];
+      zeros[r] += line[r] * 0.0f;
+    }
+    for (size_t r = 0; r < kLanes; r++) out[r * pitch + c] = line[r];
+  }
+  bool finite = true;
+  for (const float zero : zeros) finite = finite && zero == 0.0f;
+  return finite;
 }
 
 [[maybe_unused]] void generic_turn(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out) {

@@ -13,39 +13,13 @@ namespace {
 constexpr double kBiasLimit = 1073741824.0;
 constexpr double kSumLimit = 2147483647.0;
 
-/** Floats of a unit, folded: rows × pitch, and the bias of each row. */
+/** Floats of a unit, folded: rows × pitch, the range of each row with 0 in it, and its bias. */
 struct Folded {
   size_t pitch;
   float* kernel;
-  std::vector<float> bias;
-  const float* row(size_t r) const { return kernel + r * pitch; }
+  std::vector<float> least, greatest, bias;
+  Channel row(size_t r, size_t columns) const { return {kernel + r * pitch, columns, least[r], greatest[r]}; }
 };
-
-/** A product with 0 is 0 for a finite number, else not a number; so is the sum of them. */
-bool all_finite(const float* w, size_t n) {
-  float sums[16] = {};
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (size_t l = 0; l < 16; l++) sums[l] += w[i + l] * 0.0f;
-  }
-  for (; i < n; i++) sums[0] += w[i] * 0.0f;
-  for (size_t l = 1; l < 16; l++) sums[0] += sums[l];
-  return sums[0] == 0.0f;
-}
-
-/** Σcode and Σ|code|. */
-void sum_codes(const int8_t* codes, size_t n, int64_t* sum, int64_t* size) {
-  *sum = *size = 0;
-  for (size_t i = 0; i < n; i += 4096) {
-    int32_t some = 0, sizes = 0;
-    for (size_t j = i; j < std::min(n, i + 4096); j++) {
-      some += codes[j];
-      sizes += codes[j] < 0 ? -codes[j] : codes[j];
-    }
-    *sum += some;
-    *size += sizes;
-  }
-}
 
 /** w·γ/√(σ² + ε) and β + (b - μ)·γ/√(σ² + ε) in float64, rounded once, less the correction (src/quantize/fold.ts). */
 void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, const QuantizeUnit& unit,
@@ -59,6 +33,8 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
   out.pitch = (columns + 15) / 16 * 16 + 16;
   out.kernel = reinterpret_cast<float*>(scratch.tile.ensure(4 * unit.rows * out.pitch));
   out.bias.resize(unit.rows);
+  out.least.resize(unit.rows);
+  out.greatest.resize(unit.rows);
   std::vector<double> scale(unit.rows, 1.0);
   for (size_t r = 0; r < unit.rows; r++) {
     const size_t row = unit.first_row + r;
@@ -77,18 +53,27 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
   }
   bool finite = true;
   for (const float b : out.bias) finite = finite && std::isfinite(b);
-  if (!s.affine) {
+  const auto widen = [&](size_t r, float w) {
+    out.least[r] = std::min(out.least[r], w);
+    out.greatest[r] = std::max(out.greatest[r], w);
+    finite = finite && std::isfinite(w);
+  };
+  if (s.affine) {
+    for (size_t r = 0; r < unit.rows; r++) widen(r, out.kernel[r * out.pitch]);
+  } else {
     const float* from = sources[static_cast<size_t>(s.kernel)].data + unit.first_row;
-    if (unit.rows == kLanes) {
-      k.fold(from, rows, columns, scale.data(), out.kernel, out.pitch);
-    } else {
-      for (size_t c = 0; c < columns; c++, from += rows) {
-        for (size_t r = 0; r < unit.rows; r++) {
-          out.kernel[r * out.pitch + c] = static_cast<float>(static_cast<double>(from[r]) * scale[r]);
-        }
+    size_t r = 0;
+    for (; r + kLanes <= unit.rows; r += kLanes) {
+      finite = k.fold(from + r, rows, columns, scale.data() + r, out.kernel + r * out.pitch, out.pitch,
+                      out.least.data() + r, out.greatest.data() + r) && finite;
+    }
+    for (; r < unit.rows; r++) {
+      for (size_t c = 0; c < columns; c++) {
+        const float w = static_cast<float>(static_cast<double>(from[c * rows + r]) * scale[r]);
+        out.kernel[r * out.pitch + c] = w;
+        widen(r, w);
       }
     }
-    for (size_t r = 0; r < unit.rows; r++) finite = finite && all_finite(out.row(r), columns);
   }
   if (!finite) throw LayerError(unit.op, "expected finite weights, got one that is not");
 }
@@ -106,14 +91,13 @@ WinogradForm code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit
   WinogradForm form = l.winograd == WinogradUse::never ? WinogradForm::none : winograd_form(in.bits);
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
-    float scale = channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
+    const Channel channel = folded.row(r, l.columns);
+    float scale = channel_scale(k, channel, l.bits, op.source.rule, hint);
     const double b = static_cast<double>(folded.bias[r]);
     const float least = static_cast<float>(std::fabs(b) / (in_scale * kBiasLimit));
     if (std::fabs(scale) < least) scale = scale < 0 ? -least : least;
     int8_t* row = codes + r * l.columns;
-    k.codes(folded.row(r), l.columns, scale, l.bits, row);
-    int64_t sum, size;
-    sum_codes(row, l.columns, &sum, &size);
+    const auto [sum, size] = k.codes(channel.w, l.columns, scale, l.bits, row);
     const double step = in_scale * static_cast<double>(scale);
     const double rounded = std::nearbyint(b / step);
     if (!(std::fabs(rounded) + static_cast<double>(size) * largest <= kSumLimit)) {
@@ -192,8 +176,9 @@ void store_float(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const F
   float* scales = plan.memory.as<float>(l.scales_at) + unit.first_row;
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
-    scales[r] = channel_scale(k, folded.row(r), l.columns, l.bits, op.source.rule, hint);
-    k.codes(folded.row(r), l.columns, scales[r], l.bits, codes + r * l.columns);
+    const Channel channel = folded.row(r, l.columns);
+    scales[r] = channel_scale(k, channel, l.bits, op.source.rule, hint);
+    k.codes(channel.w, l.columns, scales[r], l.bits, codes + r * l.columns);
   }
   transpose(codes, unit.rows, l.columns, l.columns, turned);
   pack_codes(turned, count, l.bits, out);

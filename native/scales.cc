@@ -1,7 +1,11 @@
 #include "scales.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <optional>
+
+#include "sketch.h"
 
 namespace bitdial {
 namespace {
@@ -22,20 +26,8 @@ float min_max_scale(float least, float greatest, int bits, int sign) {
 
 }  // namespace
 
-float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule rule, int& hint) {
-  float low[16] = {}, high[16] = {};
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (size_t l = 0; l < 16; l++) {
-      low[l] = w[i + l] < low[l] ? w[i + l] : low[l];
-      high[l] = w[i + l] > high[l] ? w[i + l] : high[l];
-    }
-  }
-  for (; i < n; i++) {
-    low[0] = std::min(low[0], w[i]);
-    high[0] = std::max(high[0], w[i]);
-  }
-  const float least = *std::min_element(low, low + 16), greatest = *std::max_element(high, high + 16);
+float channel_scale(const Kernels& k, const Channel& channel, int bits, Rule rule, int& hint) {
+  const auto [w, n, least, greatest] = channel;
   const float plus = min_max_scale(least, greatest, bits, 1), minus = min_max_scale(least, greatest, bits, -1);
   if (plus < 1e-30 || -minus < 1e-30) return 1;
   const float natural = -minus < plus ? minus : plus;
@@ -49,12 +41,20 @@ float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule r
     for (int step = 0; step < steps; step++, scale *= factor) candidates[count++] = static_cast<float>(scale);
   }
   const auto error_of = rule == Rule::p24 ? k.p24_error : k.squared_error;
-  // The first of the least error wins, in whatever order they are tried: the last row's best first, for then most of
-  // the others are given up early.
-  int chosen = hint < count ? hint : 0;
-  float error = error_of(w, n, candidates[chosen], bits, std::numeric_limits<float>::infinity());
-  for (int i = 0, tried = chosen; i < count; i++) {
-    if (i == tried) continue;
+  // The first of the least error wins, in whatever order they are tried: one of the best first, by the sketch or the last row,
+  // for then most of the others are given up early, or not tried at all.
+  int first = hint < count && std::isfinite(candidates[hint]) ? hint : 0;
+  std::optional<Sketch> sketch;
+  double distances[48];
+  if (rule == Rule::squared_error && Sketch::pays(channel, bits)) {
+    sketch.emplace(k, channel);
+    for (int i = 0; i < count; i++) distances[i] = sketch->distance(candidates[i], bits);
+    first = static_cast<int>(std::min_element(distances, distances + count) - distances);
+  }
+  int chosen = first;
+  float error = error_of(w, n, candidates[first], bits, std::numeric_limits<float>::infinity());
+  for (int i = 0; i < count; i++) {
+    if (i == first || (sketch && sketch->exceeds(distances[i], error))) continue;
     const float e = error_of(w, n, candidates[i], bits, error);
     if (e < error || (e == error && i < chosen)) {
       error = e;
@@ -69,10 +69,10 @@ float channel_scale(const Kernels& k, const float* w, size_t n, int bits, Rule r
     const float refined = denominator == 0 ? best : static_cast<float>(numerator / denominator);
     if (refined == best) break;
     const float e = error_of(w, n, refined, bits, error);
-    if (e < error) {
-      error = e;
-      best = refined;
-    }
+    // The next round would try the same again.
+    if (!(e < error)) break;
+    error = e;
+    best = refined;
   }
   return best;
 }

@@ -28,6 +28,7 @@ const FILES = {
   loader: [],
   quantize: [],
   scales: [],
+  sketch: [],
   selection: [],
   inspect: [],
   execute: [],

@@ -221,6 +221,24 @@ void float_products(const Kernels& plain, const Kernels& k) {
   check(near, k, "float product");
 }
 
+void folds(const Kernels& plain, const Kernels& k) {
+  const size_t n = static_cast<size_t>(whole(1, 100)), pitch = kLanes + static_cast<size_t>(whole(0, 40));
+  std::vector<float> in(n * pitch), want(kLanes * n), got(kLanes * n);
+  for (float& v : in) v = real();
+  const bool finite = whole(0, 1) == 1;
+  if (!finite) in[(n - 1) / 2 * pitch + 5] = whole(0, 1) ? INFINITY : NAN;
+  double scales[kLanes];
+  for (double& scale : scales) scale = static_cast<double>(real());
+  float least[2][kLanes] = {}, greatest[2][kLanes] = {};
+  const bool first = plain.fold(in.data(), pitch, n, scales, want.data(), n, least[0], greatest[0]);
+  const bool second = k.fold(in.data(), pitch, n, scales, got.data(), n, least[1], greatest[1]);
+  check(first == finite && second == finite, k, "fold of what is not finite");
+  if (!finite) return;
+  check(want == got, k, "fold");
+  check(std::memcmp(least[0], least[1], sizeof *least) == 0, k, "least");
+  check(std::memcmp(greatest[0], greatest[1], sizeof *greatest) == 0, k, "greatest");
+}
+
 void searches(const Kernels& plain, const Kernels& k) {
   const size_t n = static_cast<size_t>(whole(1, 3000));
   const int bits = whole(2, 8);
@@ -233,7 +251,13 @@ void searches(const Kernels& plain, const Kernels& k) {
   plain.moments(w.data(), n, scale, bits, a, a + 1);
   k.moments(w.data(), n, scale, bits, b, b + 1);
   check(a[0] == b[0] && a[1] == b[1], k, "moments");
+  std::vector<int8_t> codes(n), same(n);
+  const CodeSums some = plain.codes(w.data(), n, scale, bits, codes.data());
+  const CodeSums sums = k.codes(w.data(), n, scale, bits, same.data());
+  check(codes == same && some.sum == sums.sum && some.size == sums.size, k, "codes");
   std::vector<uint16_t> half(n), other(n);
+  const float off = plain.bins(w.data(), n, -1, 500, half.data()), also = k.bins(w.data(), n, -1, 500, other.data());
+  check(half == other && std::fabs(off - also) <= 1e-4f * off, k, "bins");
   plain.to_half(w.data(), n, half.data());
   k.to_half(w.data(), n, other.data());
   check(half == other, k, "float16");
@@ -250,6 +274,7 @@ int main() {
       depthwise(plain, *k);
       float_products(plain, *k);
       searches(plain, *k);
+      folds(plain, *k);
     }
     std::printf("%s: checked\n", k->name);
   }

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { correctionsOf } from '../../src/engine/engine.js';
+import { correctionsOf, type Variant, type VariantSource } from '../../src/engine/engine.js';
 import { NativeEngine } from '../../src/engine/native.js';
 import { mappedWeights } from '../../src/engine/native-weights.js';
 import { runPlan } from '../../src/engine/reference.js';
@@ -17,6 +17,7 @@ import { buildPlan } from '../../src/quantize/build.js';
 import { unpackCodes } from '../../src/quantize/packing.js';
 import type { ArenaSlice, Plan, PlanOp } from '../../src/quantize/plan.js';
 import type { Precision, Width } from '../../src/quantize/precision.js';
+import { Random } from '../support/random.js';
 import { findLibrary, testNet, withCorrections, withRule } from './native-nets.js';
 
 const { library, skip } = findLibrary();
@@ -44,6 +45,19 @@ function held(plan: Plan, op: LinearOp) {
   return { weights, bias: Float32Array.from(bias), scales: factors ? floatsAt(plan.arena, factors) : null };
 }
 
+/** Whether a variant holds what the reference plan does, bit for bit. */
+function assertHolds(engine: NativeEngine, variant: Variant, plan: Plan, what: string) {
+  plan.ops.forEach((op, i) => {
+    if (!('weights' in op)) return;
+    const got = engine.inspect(variant, i);
+    const want = held(plan, op);
+    assert.deepEqual(got.weights, want.weights, `${engine.name}, ${what}, op ${i}: weights`);
+    assert.deepEqual(got.bias, want.bias, `${engine.name}, ${what}, op ${i}: bias`);
+    if (want.scales)
+      assert.deepEqual(got.scales, Float32Array.from(want.scales), `${engine.name}, ${what}, op ${i}: scales`);
+  });
+}
+
 test('codes, scales and biases are those of the reference, for every rule and instruction set', { skip }, async () => {
   const engines = await Promise.all((library?.isas() ?? []).map((isa) => NativeEngine.create({ threads: 2, isa })));
   const rules: ClipRule[] = ['min-max', 'squared-error', 'p-2.4'];
@@ -60,20 +74,61 @@ test('codes, scales and biases are those of the reference, for every rule and in
     const plan = buildPlan(ruled.graph, await ruled.readWeights(), ruled.manifest, precision, corrections);
     for (const engine of engines) {
       const variant = await engine.build(ruled, precision);
-      plan.ops.forEach((op, i) => {
-        if (!('weights' in op)) return;
-        const got = engine.inspect(variant, i);
-        const want = held(plan, op);
-        const what = `${engine.name}, seed ${seed}, ${precision.weightBits}x${precision.activationBits}, ${rule}, op ${i}`;
-        assert.deepEqual(got.weights, want.weights, `${what}: weights`);
-        assert.deepEqual(got.bias, want.bias, `${what}: bias`);
-        if (want.scales) assert.deepEqual(got.scales, Float32Array.from(want.scales), `${what}: scales`);
-      });
+      const what = `seed ${seed}, ${precision.weightBits}x${precision.activationBits}, ${rule}`;
+      assertHolds(engine, variant, plan, what);
       engine.release(variant);
     }
   }
   await Promise.all(engines.map((e) => e.close()));
 });
+
+test('so are they for long rows of all kinds, where the search leaves out what it can tell to be worse', {
+  skip,
+}, async () => {
+  const engines = await Promise.all((library?.isas() ?? []).map((isa) => NativeEngine.create({ threads: 2, isa })));
+  const count = Math.ceil(24 * share);
+  for (let seed = 1; seed <= count; seed++) {
+    const channels = new Random(seed).integer(12, 170);
+    const { source, random } = testNet(4000 + seed, 0, [
+      { channels, kernel: 1, stride: 3 },
+      { channels: 21, kernel: 5, stride: 2 },
+    ]);
+    const weights = new Map(await source.readWeights());
+    const [name, { shape }] = [...weights].find(([, w]) => w.shape[0] === 5) ?? assert.fail('expected a 5×5 kernel');
+    const rows = Array.from({ length: 21 }, (_, row) => longRow(random, row, 25 * channels));
+    weights.set(name, {
+      shape,
+      data: Float32Array.from({ length: 21 * 25 * channels }, (_, i) => rows[i % 21][Math.floor(i / 21)]),
+    });
+    const precision: Precision = { weightBits: random.pick([2, 3, 4, 4, 5, 8] as const), activationBits: 8 };
+    const long: VariantSource = { ...source, readWeights: async () => weights };
+    const plan = buildPlan(source.graph, weights, source.manifest, precision);
+    for (const engine of engines) {
+      const variant = await engine.build(long, precision);
+      assertHolds(engine, variant, plan, `seed ${seed}, ${precision.weightBits} bits, ${25 * channels} weights`);
+      engine.release(variant);
+    }
+  }
+  await Promise.all(engines.map((e) => e.close()));
+});
+
+/** Normal, skewed, heavy-tailed, on the levels of a width or all but, with an outlier, mostly zeros, all alike. */
+function longRow(random: Random, kind: number, length: number): Float32Array {
+  const scale = 10 ** random.integer(-4, 0);
+  const level = scale * (0.1 + random.next());
+  const top = 2 ** random.integer(1, 4);
+  const near = random.pick([0, 1e-7, 1e-3]);
+  const row = random.normals(length, scale).map((v) => {
+    if (kind % 9 === 1) return Math.abs(v);
+    if (kind % 9 === 2) return v ** 3 / scale ** 2;
+    if (kind % 9 === 3 || kind % 9 === 4) return level * random.integer(-top, top - 1) * (1 + near * random.normal());
+    if (kind % 9 === 5) return random.chance(0.03) ? v : 0;
+    if (kind % 9 === 6) return v + 2 * scale;
+    return kind % 9 === 7 ? -level : v;
+  });
+  if (kind % 4 === 0) row[random.integer(0, length - 1)] = 20 * scale;
+  return row;
+}
 
 test('memoryBytes is what the native side holds: packed codes, scales and biases', { skip }, async () => {
   const engine = await NativeEngine.create({ threads: 1 });
