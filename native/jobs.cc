@@ -44,16 +44,17 @@ void build(BuildJob& job, Worker& worker) {
   auto plan = std::make_shared<Plan>();
   load_plan(job.words.data(), job.words.size(), sources, *plan);
   const std::vector<QuantizeUnit> units = quantize_units(*plan);
-  std::vector<WinogradForm> forms(units.size());
+  std::vector<UnitForms> forms(units.size());
   Helpers team(worker);
   team.parallel(units.size(), [&](size_t i, Scratch& scratch) {
     forms[i] = quantize(*plan, *job.kernels, sources, units[i], scratch);
   });
   for (size_t i = 0; i < units.size(); i++) {
     Linear& l = plan->ops[units[i].op].linear;
-    const bool direct = units[i].first_row >= l.full_blocks * kLanes;
-    if (l.winograd == WinogradUse::never || direct) continue;
-    l.winograd_blocks.push_back(forms[i]);
+    if (l.winograd == WinogradUse::never) continue;
+    for (size_t b = 0, first = units[i].first_row / kLanes; b < kUnitBlocks && first + b < l.full_blocks; b++) {
+      l.winograd_blocks.push_back(forms[i][b]);
+    }
   }
   for (Op& op : plan->ops) {
     Linear& l = op.linear;

@@ -220,11 +220,11 @@ struct Kernels {
   /** ⌊(w - least)·density⌋ of each, and about Σ(that product less the bin's middle)², in whatever order. */
   float (*bins)(const float* w, size_t n, float least, float density, uint16_t* out);
   /**
-   * Sixteen columns of [n][in_pitch] times a scale each in float64, rounded to float32, as rows of `out`; widens
-   * least[16] and greatest[16] to hold them. @returns whether all are finite
+   * The first `rows` columns, a multiple of 16, of [n][in_pitch] times a scale each in float64, rounded to float32, as rows of
+   * `out`; widens least[rows] and greatest[rows] to hold them. @returns whether all are finite
    */
-  bool (*fold)(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch, float* least,
-               float* greatest);
+  bool (*fold)(const float* in, size_t in_pitch, size_t n, size_t rows, const double* scales, float* out, size_t pitch,
+               float* least, float* greatest);
   /** Sixteen rows of n words to [n][16]. */
   void (*turn)(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out);
   /** F(2×2, 3×3) and F(2, 3) along rows; null where 3×3 convolutions only go the direct way. */

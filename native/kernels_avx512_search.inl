@@ -128,35 +128,39 @@ inline void transpose16(__m512i (&x)[16]) {
   }
 }
 
-bool fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out, size_t pitch, float* least,
-          float* greatest) {
-  // Every vector is of a page of its own where there are many rows, which no hardware foresees.
-  constexpr size_t kAhead = 32;
-  const __m512d low = _mm512_loadu_pd(scales), high = _mm512_loadu_pd(scales + 8);
-  __m512 lows = _mm512_loadu_ps(least), highs = _mm512_loadu_ps(greatest), zeros = _mm512_setzero_ps();
+bool fold(const float* in, size_t in_pitch, size_t n, size_t rows, const double* scales, float* out, size_t pitch,
+          float* least, float* greatest) {
+  __m512 zeros = _mm512_setzero_ps();
   size_t c = 0;
   for (; c + 16 <= n; c += 16) {
-    __m512i x[16];
-    for (size_t i = 0; i < 16; i++) {
-      const float* at = in + (c + i) * in_pitch;
-      const float* later = c + i + kAhead < n ? at + kAhead * in_pitch : at;
-      _mm_prefetch(reinterpret_cast<const char*>(later), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(later + 15), _MM_HINT_T0);
-      const __m256 a = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at)), low));
-      const __m256 b = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at + 8)), high));
-      const __m512 line = _mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1);
-      lows = _mm512_min_ps(line, lows);
-      highs = _mm512_max_ps(line, highs);
-      zeros = _mm512_fmadd_ps(line, _mm512_setzero_ps(), zeros);
-      x[i] = _mm512_castps_si512(line);
+    // The next sixteen lines are of pages of their own where there are many rows, which no hardware foresees.
+    for (size_t i = c + 16; i < c + 32 && i < n; i++) {
+      const float* const line = in + i * in_pitch;
+      for (size_t r = 0; r < rows; r += 16) _mm_prefetch(reinterpret_cast<const char*>(line + r), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(line + rows - 1), _MM_HINT_T0);
     }
-    transpose16(x);
-    for (size_t r = 0; r < 16; r++) _mm512_storeu_si512(out + r * pitch + c, x[r]);
+    for (size_t r = 0; r < rows; r += 16) {
+      const __m512d low = _mm512_loadu_pd(scales + r), high = _mm512_loadu_pd(scales + r + 8);
+      __m512 lows = _mm512_loadu_ps(least + r), highs = _mm512_loadu_ps(greatest + r);
+      __m512i x[16];
+      for (size_t i = 0; i < 16; i++) {
+        const float* at = in + (c + i) * in_pitch + r;
+        const __m256 a = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at)), low));
+        const __m256 b = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(at + 8)), high));
+        const __m512 line = _mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1);
+        lows = _mm512_min_ps(line, lows);
+        highs = _mm512_max_ps(line, highs);
+        zeros = _mm512_fmadd_ps(line, _mm512_setzero_ps(), zeros);
+        x[i] = _mm512_castps_si512(line);
+      }
+      _mm512_storeu_ps(least + r, lows);
+      _mm512_storeu_ps(greatest + r, highs);
+      transpose16(x);
+      for (size_t i = 0; i < 16; i++) _mm512_storeu_si512(out + (r + i) * pitch + c, x[i]);
+    }
   }
-  _mm512_storeu_ps(least, lows);
-  _mm512_storeu_ps(greatest, highs);
   const bool finite = _mm512_cmp_ps_mask(zeros, _mm512_setzero_ps(), _CMP_EQ_OQ) == 0xffff;
-  return generic_fold(in + c * in_pitch, in_pitch, n - c, scales, out + c, pitch, least, greatest) && finite;
+  return generic_fold(in + c * in_pitch, in_pitch, n - c, rows, scales, out + c, pitch, least, greatest) && finite;
 }
 
 void turn(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out) {

@@ -138,19 +138,23 @@ inline float error_sum(const float* w, size_t n, float scale, int bits, float li
   return sum;
 }
 
-[[maybe_unused]] bool generic_fold(const float* in, size_t in_pitch, size_t n, const double* scales, float* out,
-                                   size_t pitch, float* least, float* greatest) {
+[[maybe_unused]] bool generic_fold(const float* in, size_t in_pitch, size_t n, size_t rows, const double* scales,
+                                   float* out, size_t pitch, float* least, float* greatest) {
   // A product with 0 is 0 for a finite number, else not a number; so is the sum of them.
   float zeros[kLanes] = {};
   for (size_t c = 0; c < n; c++) {
-    float line[kLanes];
-    for (size_t r = 0; r < kLanes; r++) {
-      line[r] = static_cast<float>(static_cast<double>(in[c * in_pitch + r]) * scales[r]);
-      least[r] = line[r] < least[r] ? line[r] : least[r];
-      greatest[r] = line[r] > greatest[r] ? line[r] : greatest[r];
-      zeros[r] += line[r] * 0.0f;
+    for (size_t first = 0; first < rows; first += kLanes) {
+      const float* const from = in + c * in_pitch + first;
+      float line[kLanes];
+      for (size_t l = 0; l < kLanes; l++) {
+        const size_t r = first + l;
+        line[l] = static_cast<float>(static_cast<double>(from[l]) * scales[r]);
+        least[r] = line[l] < least[r] ? line[l] : least[r];
+        greatest[r] = line[l] > greatest[r] ? line[l] : greatest[r];
+        zeros[l] += line[l] * 0.0f;
+      }
+      for (size_t l = 0; l < kLanes; l++) out[(first + l) * pitch + c] = line[l];
     }
-    for (size_t r = 0; r < kLanes; r++) out[r * pitch + c] = line[r];
   }
   bool finite = true;
   for (const float zero : zeros) finite = finite && zero == 0.0f;

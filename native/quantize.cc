@@ -13,12 +13,14 @@ namespace {
 constexpr double kBiasLimit = 1073741824.0;
 constexpr double kSumLimit = 2147483647.0;
 
-/** Floats of a unit, folded: rows × pitch, the range of each row with 0 in it, and its bias. */
+/** Floats of a unit, folded: rows × pitch, the range of each row with 0 in it, and its bias. Rows count as the op's. */
 struct Folded {
-  size_t pitch;
+  size_t first_row, columns, pitch;
   float* kernel;
   std::vector<float> least, greatest, bias;
-  Channel row(size_t r, size_t columns) const { return {kernel + r * pitch, columns, least[r], greatest[r]}; }
+  const float* row(size_t row) const { return kernel + (row - first_row) * pitch; }
+  const float* bias_of(size_t row) const { return bias.data() + (row - first_row); }
+  Channel channel(size_t r) const { return {row(r), columns, least[r - first_row], greatest[r - first_row]}; }
 };
 
 /** w·γ/√(σ² + ε) and β + (b - μ)·γ/√(σ² + ε) in float64, rounded once, less the correction (src/quantize/fold.ts). */
@@ -29,6 +31,8 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
     return source < 0 ? otherwise : static_cast<double>(sources[static_cast<size_t>(source)].data[row]);
   };
   const size_t rows = op.linear.rows, columns = op.linear.columns;
+  out.first_row = unit.first_row;
+  out.columns = columns;
   // Off the power of two, or the rows would share cache sets.
   out.pitch = (columns + 15) / 16 * 16 + 16;
   out.kernel = reinterpret_cast<float*>(scratch.tile.ensure(4 * unit.rows * out.pitch));
@@ -62,11 +66,9 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
     for (size_t r = 0; r < unit.rows; r++) widen(r, out.kernel[r * out.pitch]);
   } else {
     const float* from = sources[static_cast<size_t>(s.kernel)].data + unit.first_row;
-    size_t r = 0;
-    for (; r + kLanes <= unit.rows; r += kLanes) {
-      finite = k.fold(from + r, rows, columns, scale.data() + r, out.kernel + r * out.pitch, out.pitch,
-                      out.least.data() + r, out.greatest.data() + r) && finite;
-    }
+    size_t r = unit.rows / kLanes * kLanes;
+    finite = k.fold(from, rows, columns, r, scale.data(), out.kernel, out.pitch, out.least.data(),
+                    out.greatest.data()) && finite;
     for (; r < unit.rows; r++) {
       for (size_t c = 0; c < columns; c++) {
         const float w = static_cast<float>(static_cast<double>(from[c * rows + r]) * scale[r]);
@@ -91,9 +93,9 @@ WinogradForm code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit
   WinogradForm form = l.winograd == WinogradUse::never ? WinogradForm::none : winograd_form(in.bits);
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
-    const Channel channel = folded.row(r, l.columns);
+    const Channel channel = folded.channel(unit.first_row + r);
     float scale = channel_scale(k, channel, l.bits, op.source.rule, hint);
-    const double b = static_cast<double>(folded.bias[r]);
+    const double b = static_cast<double>(*folded.bias_of(unit.first_row + r));
     const float least = static_cast<float>(std::fabs(b) / (in_scale * kBiasLimit));
     if (std::fabs(scale) < least) scale = scale < 0 ? -least : least;
     int8_t* row = codes + r * l.columns;
@@ -156,17 +158,17 @@ void pack_integer(const Plan& plan, const Kernels& k, const QuantizeUnit& unit, 
 void store_float(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const Folded& folded, Scratch& scratch) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
-  std::copy(folded.bias.begin(), folded.bias.end(), plan.memory.as<float>(l.bias_at) + unit.first_row);
+  std::copy_n(folded.bias_of(unit.first_row), unit.rows, plan.memory.as<float>(l.bias_at) + unit.first_row);
   const size_t lanes = op.kind == Kind::depthwise ? l.rows : kLanes;
   const size_t block = unit.first_row / lanes;
   uint8_t* out = plan.memory.data() + (block < l.full_blocks ? l.full_at + block * l.block_bytes : l.tail_at);
   const size_t count = unit.rows * l.columns;
   if (l.bits > 8) {
     if (l.bits == 32) {
-      transpose(folded.kernel, unit.rows, l.columns, folded.pitch, reinterpret_cast<float*>(out));
+      transpose(folded.row(unit.first_row), unit.rows, l.columns, folded.pitch, reinterpret_cast<float*>(out));
     } else {
       float* turned = reinterpret_cast<float*>(scratch.gathered.ensure(4 * count));
-      transpose(folded.kernel, unit.rows, l.columns, folded.pitch, turned);
+      transpose(folded.row(unit.first_row), unit.rows, l.columns, folded.pitch, turned);
       k.to_half(turned, count, reinterpret_cast<uint16_t*>(out));
     }
     return;
@@ -176,7 +178,7 @@ void store_float(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const F
   float* scales = plan.memory.as<float>(l.scales_at) + unit.first_row;
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
-    const Channel channel = folded.row(r, l.columns);
+    const Channel channel = folded.channel(unit.first_row + r);
     scales[r] = channel_scale(k, channel, l.bits, op.source.rule, hint);
     k.codes(channel.w, l.columns, scales[r], l.bits, codes + r * l.columns);
   }
@@ -190,24 +192,33 @@ std::vector<QuantizeUnit> quantize_units(const Plan& plan) {
   std::vector<QuantizeUnit> units;
   for (size_t i = 0; i < plan.ops.size(); i++) {
     const size_t rows = plan.ops[i].linear.rows;
-    const size_t step = plan.ops[i].kind == Kind::depthwise ? rows : kLanes;
+    const size_t step = plan.ops[i].kind == Kind::depthwise ? rows : kUnitBlocks * kLanes;
     for (size_t row = 0; row < rows; row += step) units.push_back({i, row, std::min(step, rows - row)});
   }
+  std::stable_sort(units.begin(), units.end(), [&](const QuantizeUnit& a, const QuantizeUnit& b) {
+    return a.rows * plan.ops[a.op].linear.columns > b.rows * plan.ops[b.op].linear.columns;
+  });
   return units;
 }
 
-WinogradForm quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
-              Scratch& scratch) {
+UnitForms quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
+                   Scratch& scratch) {
+  const Op& op = plan.ops[unit.op];
   Folded folded;
-  fold(plan.ops[unit.op], kernels, sources, unit, scratch, folded);
-  if (plan.is_float) {
-    store_float(plan, kernels, unit, folded, scratch);
-    return WinogradForm::none;
+  fold(op, kernels, sources, unit, scratch, folded);
+  UnitForms forms = {};
+  const size_t step = op.kind == Kind::depthwise ? unit.rows : kLanes;
+  for (size_t row = 0; row < unit.rows; row += step) {
+    const QuantizeUnit block = {unit.op, unit.first_row + row, std::min(step, unit.rows - row)};
+    if (plan.is_float) {
+      store_float(plan, kernels, block, folded, scratch);
+      continue;
+    }
+    int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(block.rows * op.linear.columns));
+    forms[row / step] = code_integer(plan, kernels, block, folded, codes);
+    pack_integer(plan, kernels, block, codes, scratch);
   }
-  int8_t* codes = reinterpret_cast<int8_t*>(scratch.unpacked.ensure(unit.rows * plan.ops[unit.op].linear.columns));
-  const WinogradForm form = code_integer(plan, kernels, unit, folded, codes);
-  pack_integer(plan, kernels, unit, codes, scratch);
-  return form;
+  return forms;
 }
 
 }  // namespace bitdial

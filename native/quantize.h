@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "execute.h"
@@ -12,20 +13,25 @@ struct LayerError : std::runtime_error {
   size_t op;
 };
 
-/** Rows of one op that are quantised together. */
+/** Rows of one op that are quantised together: whole blocks of 16, or what is left. */
 struct QuantizeUnit {
   size_t op, first_row, rows;
 };
+/** Blocks of a unit: two lines of a cache, which come from memory as a pair. */
+constexpr size_t kUnitBlocks = 2;
+using UnitForms = std::array<WinogradForm, kUnitBlocks>;
+
+/** All of a plan, those of an op in order; large ones first, or threads would wait for the last of them. */
 std::vector<QuantizeUnit> quantize_units(const Plan& plan);
 
 /**
  * Folds, finds scales, codes and packs some rows, as src/quantize does, bit for bit. Units write to places of their own,
  * so they may run on different threads.
- * @returns the Winograd form that the rows' codes suit (winograd.h)
+ * @returns the Winograd form that each block's codes suit (winograd.h)
  * @throws LayerError where a weight is not finite or a sum could leave int32
  */
-WinogradForm quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
-              Scratch& scratch);
+UnitForms quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
+                   Scratch& scratch);
 
 /** What a plan holds for an op, for tests: codes or values [row][column], bias, multipliers or scales. */
 struct Inspection {
