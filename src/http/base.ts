@@ -36,6 +36,6 @@ export function createBase({ config, logger, metrics, readiness, tracer }: BaseP
   drainConnections(app, readiness);
   continueWhenRead(app);
   closeQueuedResponses(app);
-  problems(app, config.maxBodyBytes);
+  problems(app);
   return app;
 }

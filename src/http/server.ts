@@ -47,7 +47,7 @@ export function createServer(
         metrics.countRequest(request, reply);
       });
       reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
-      sendProblem(error, request, reply, maxBodyBytes);
+      sendProblem(error, request, reply);
     },
   }) as unknown as App;
   app.addHook('onRequest', async (request, reply) => watchBody(request, reply, deadlines));

@@ -1,9 +1,11 @@
 /** Reads request bodies: only what a scope's routes take, never more than MAX_BODY_BYTES, and JSON strictly. */
+import type { Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.js';
 import { decompress } from '../compression.js';
 import type { App } from '../types.js';
 import { readJson } from './json.js';
+import { readBody } from './read-body.js';
 import { show } from './validation.js';
 
 export const JSON_TYPE = 'application/json';
@@ -23,14 +25,10 @@ export function strictBodies(app: App): void {
 
 /** The scope's routes take JSON. */
 export function jsonBodies(app: App): void {
-  app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, (request, bytes, done) => {
-    try {
-      // clients that put the header on every request send it with DELETE, too
-      const none = bytes.length === 0 && !request.routeOptions.schema?.body;
-      done(null, none ? undefined : readJson(notEmpty(request, bytes as Buffer)));
-    } catch (error) {
-      done(error as Error);
-    }
+  wholeBodies(app, JSON_TYPE, (request, bytes) => {
+    // clients that put the header on every request send it with DELETE, too
+    const none = bytes.length === 0 && !request.routeOptions.schema?.body;
+    return none ? undefined : readJson(notEmpty(request, bytes));
   });
 }
 
@@ -40,29 +38,45 @@ export function jsonBodies(app: App): void {
  * @param read makes of the bytes what the routes get; it may throw
  */
 export function anyBodies(app: App, maxBytes: number, read: (bytes: Buffer) => unknown = (bytes) => bytes): void {
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
-    decompress(body as Buffer, request.headers['content-encoding'], maxBytes, (error, bytes) => {
-      if (error) return done(error);
-      try {
-        done(null, read(bytes as Buffer));
-      } catch (fault) {
-        done(fault as Error);
-      }
+  app.addContentTypeParser('*', (request: FastifyRequest, payload: Readable, done: Done) => {
+    readBody(request, payload, maxBytes, (fault, body) => {
+      if (fault) return done(fault);
+      decompress(body as Buffer, request.headers['content-encoding'], maxBytes, (error, bytes) => {
+        if (error) done(error);
+        else give(done, () => read(bytes as Buffer));
+      });
     });
   });
 }
 
 /** The scope's routes take image files and raw pixels, as a Buffer. */
 export function binaryBodies(app: App): void {
-  for (const type of [/^image\//i, RAW_TYPE]) {
-    app.addContentTypeParser(type, { parseAs: 'buffer' }, (request, bytes, done) => {
-      try {
-        done(null, notEmpty(request, bytes as Buffer));
-      } catch (error) {
-        done(error as Error);
-      }
+  for (const type of [/^image\//i, RAW_TYPE]) wholeBodies(app, type, notEmpty);
+}
+
+/** Fastify's own way of it keeps each piece of a body, however small, in an object of its own until the last one is there. */
+function wholeBodies(app: App, type: string | RegExp, read: (request: FastifyRequest, bytes: Buffer) => unknown): void {
+  const maxBytes = app.initialConfig.bodyLimit as number;
+  app.addContentTypeParser(type, (request: FastifyRequest, payload: Readable, done: Done) => {
+    readBody(request, payload, maxBytes, (error, bytes) => {
+      if (error) done(error);
+      else give(done, () => read(request, bytes as Buffer));
     });
+  });
+}
+
+type Done = (error: Error | null, body?: unknown) => void;
+
+/** What was read, or the fault that it had. */
+function give(done: Done, read: () => unknown): void {
+  let body: unknown;
+  try {
+    body = read();
+  } catch (error) {
+    done(error as Error);
+    return;
   }
+  done(null, body);
 }
 
 /** The scope's routes take archives alone, as a stream that they read as it arrives: MAX_BODY_BYTES does not bound it. */

@@ -37,13 +37,13 @@ const WORDINGS: readonly [prefix: string, word: (problem: ServiceError) => unkno
 ];
 
 /** Installs the error handler and the answers for paths and methods that no route has. */
-export function problems(app: App, maxBodyBytes: number): void {
+export function problems(app: App): void {
   const routes: { method: string; pattern: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     const pattern = urlPattern(url);
     for (const m of [method].flat()) routes.push({ method: m, pattern });
   });
-  app.setErrorHandler<FastifyError>((error, request, reply) => sendProblem(error, request, reply, maxBodyBytes));
+  app.setErrorHandler<FastifyError>(sendProblem);
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0];
     const methods = [...new Set(routes.filter((r) => r.pattern.test(path)).map((r) => r.method))].sort();
@@ -59,9 +59,8 @@ export function sendProblem(
   error: FastifyError | ServiceError,
   request: FastifyRequest,
   reply: FastifyReply,
-  maxBodyBytes: number,
 ): FastifyReply {
-  const problem = toServiceError(error, request, maxBodyBytes);
+  const problem = toServiceError(error, request);
   if (request.facts) request.facts.code = problem.code;
   if (problem.code === 'internal') request.log.error({ err: error }, 'unexpected error');
   if (problem.code === 'unauthorized') reply.header('www-authenticate', 'Bearer realm="bitdial"');
@@ -111,18 +110,9 @@ function parserProblem(code: string | undefined): ServiceError {
   return new ServiceError('bad_request', 'expected an HTTP/1.1 request, got something else');
 }
 
-function toServiceError(
-  error: FastifyError | ServiceError,
-  request: FastifyRequest,
-  maxBodyBytes: number,
-): ServiceError {
+function toServiceError(error: FastifyError | ServiceError, request: FastifyRequest): ServiceError {
   if (error instanceof ServiceError) return error;
   switch (error.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE': {
-      const length = request.headers['content-length'];
-      const [expected, actual] = [`at most ${maxBodyBytes} bytes`, length ? `${length} bytes` : 'more'];
-      return new ServiceError('body_too_large', `body: expected ${expected}, got ${actual}`, { expected, actual });
-    }
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': {
       const [expected, actual] = [acceptedTypes(request), show(request.headers['content-type'])];
       const extra = { field: 'content-type', expected, actual };
@@ -135,8 +125,6 @@ function toServiceError(
         'bad_request',
         `path: expected at most ${MAX_PARAM_LENGTH} characters in a parameter, got more`,
       );
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new ServiceError('bad_request', 'body: expected as many bytes as content-length says, got another number');
   }
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     const code = error.statusCode === 404 ? 'route_not_found' : 'bad_request';

@@ -27,7 +27,7 @@ export function continueWhenRead(app: App): void {
  * writes all of it before it reads gets the answer; closing the connection would reset it under the client.
  */
 export function leaveBody({ raw }: FastifyRequest, reply: FastifyReply): void {
-  // Fastify's own, for a body that is too large
+  // Fastify's own, for a body that its reader refuses
   reply.removeHeader('connection');
   if (raw.complete) return;
   if (waiting.has(raw)) reply.header('connection', 'close');
