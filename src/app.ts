@@ -6,6 +6,7 @@ import { Statistics } from './http/oip/statistics.js';
 import type { Parts } from './http/parts.js';
 import { AdminGuard, bearerToken } from './http/plugins/auth.js';
 import { jsonBodies, strictBodies } from './http/plugins/bodies.js';
+import { BufferedBytes } from './http/plugins/buffered-bytes.js';
 import { createLogger } from './http/plugins/logging.js';
 import { Metrics } from './http/plugins/metrics.js';
 import { openapi } from './http/plugins/openapi.js';
@@ -38,17 +39,22 @@ export async function buildApp(parts: Parts): Promise<App> {
   const logger = parts.logger ?? createLogger(config.logLevel);
   // log, trace, count, headers, drain, problems
   const app = createBase({ config, logger, metrics, readiness, tracer });
-  metrics.watch({ service, queue, readiness, variantCacheBytes: config.variantCacheBytes });
+  const buffered = new BufferedBytes({
+    max: config.maxBufferedBytes,
+    status: config.overloadStatus,
+    onRefused: () => metrics.countRefusedBody(),
+  });
+  metrics.watch({ service, queue, readiness, variantCacheBytes: config.variantCacheBytes, buffered });
 
   rateLimit(app, config.rateLimit);
   queryBeforeBody(app);
   strictBodies(app);
   await openapi(app, parts.version ?? '0.0.0');
 
-  await app.register(async (scope) => predictRoutes(scope as App, { service }));
+  await app.register(async (scope) => predictRoutes(scope as App, { service, buffered }));
   await app.register(openInference);
   await app.register(
-    async (scope) => tfServingRoutes(scope as App, { service, store, maxBodyBytes: config.maxBodyBytes }),
+    async (scope) => tfServingRoutes(scope as App, { service, store, buffered, maxBodyBytes: config.maxBodyBytes }),
     { prefix: '/v1' },
   );
   modelRoutes(app, { service, store, defaultModel: config.defaultModel });
@@ -67,8 +73,8 @@ export async function buildApp(parts: Parts): Promise<App> {
     const repository = new Repository(service, store);
     inferenceServerRoutes(scope, { readiness, version: parts.version ?? '0.0.0' });
     inferenceModelRoutes(scope, { service, store, repository, statistics, config });
-    await scope.register(async (s) => inferRoutes(s as App, { service, repository, maxBodyBytes }));
-    await scope.register(async (s) => repositoryIndexRoutes(s as App, { repository, maxBodyBytes }));
+    await scope.register(async (s) => inferRoutes(s as App, { service, repository, buffered, maxBodyBytes }));
+    await scope.register(async (s) => repositoryIndexRoutes(s as App, { repository, buffered, maxBodyBytes }));
     await scope.register(async (s) => repositoryControlRoutes(s as App, { repository, maxBodyBytes }, guard));
   }
 

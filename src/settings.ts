@@ -55,6 +55,14 @@ export const SETTINGS = {
     min: 1024,
     meaning: 'Bytes of a request body at most',
   },
+  maxBufferedBytes: {
+    env: 'MAX_BUFFERED_BYTES',
+    kind: 'bytes',
+    default: '268435456',
+    min: 1024,
+    meaning:
+      'Bytes of the bodies of all requests together, from their heads to their answers, but for those with an admin token; past it requests are turned away',
+  },
   maxImagePixels: {
     env: 'MAX_IMAGE_PIXELS',
     kind: 'integer',
@@ -112,7 +120,8 @@ export const SETTINGS = {
     kind: 'choice',
     default: '503',
     choices: ['503', '429'],
-    meaning: 'HTTP status of requests that MAX_QUEUE turns away: 503 (`overloaded`) or 429 (`too_many_requests`)',
+    meaning:
+      'HTTP status of requests that MAX_QUEUE or MAX_BUFFERED_BYTES turns away: 503 (`overloaded`) or 429 (`too_many_requests`)',
   },
   overloadPolicy: {
     env: 'OVERLOAD_POLICY',

@@ -82,7 +82,7 @@ export const TRAFFIC = [
         title: 'Not answered, by reason',
         unit: 'reqps',
         stack: 'normal',
-        text: 'Predictions turned away (overload, power) or given up (deadline, disconnect).',
+        text: 'Predictions turned away (overload, no room for bodies, power) or given up (deadline, disconnect).',
         queries: [[sum('reason', rate('bitdial_rejected_total')), '{{reason}}']],
       },
     ],

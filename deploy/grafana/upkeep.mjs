@@ -72,6 +72,7 @@ export const UPKEEP = [
           [`process_resident_memory_bytes{${IT}}`, 'resident, {{instance}}'],
           [`nodejs_heap_size_used_bytes{${IT}}`, 'heap, {{instance}}'],
           [`nodejs_external_memory_bytes{${IT}}`, 'external, {{instance}}'],
+          [`bitdial_buffered_bytes{${IT}}`, 'bodies, {{instance}}'],
         ],
       },
       { title: 'Cores used', unit: 'none', queries: [[rate('process_cpu_seconds_total'), '{{instance}}']] },

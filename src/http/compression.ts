@@ -2,22 +2,23 @@
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { ServiceError } from '../errors.js';
+import type { BodyShare } from './plugins/buffered-bytes.js';
 import { show } from './plugins/validation.js';
 
 export type Coding = 'gzip' | 'deflate';
 
-const unpack = { gzip: zlib.gunzip, deflate: zlib.inflate };
+const unpack = { gzip: zlib.createGunzip, deflate: zlib.createInflate };
 const pack = { gzip: promisify(zlib.gzip), deflate: promisify(zlib.deflate) };
 
 /**
- * Gives a body as it was before its client compressed it; one that was not, at once. Stops as soon as it passes `maxBytes`,
- * so a bomb costs no more.
- * @param done with ServiceError unsupported_media_type, bad_request (damaged), body_too_large
+ * Gives a body as it was before its client compressed it; one that was not, at once. Stops as soon as it passes `maxBytes` or
+ * finds no room in its share, so a bomb costs no more.
+ * @param done with ServiceError unsupported_media_type, bad_request (damaged), body_too_large, and what the share throws
  */
 export function decompress(
   body: Buffer,
   contentEncoding: string | undefined,
-  maxBytes: number,
+  { maxBytes, share }: { maxBytes: number; share?: BodyShare },
   done: (error: Error | null, body?: Buffer) => void,
 ): void {
   const coding = contentEncoding?.trim().toLowerCase() ?? 'identity';
@@ -32,23 +33,32 @@ export function decompress(
     done(new ServiceError('unsupported_media_type', detail, extra));
     return;
   }
-  unpack[coding](body, { maxOutputLength: maxBytes, info: true }, (error: NodeJS.ErrnoException | null, result) => {
-    if (error) {
-      done(error.code === 'ERR_BUFFER_TOO_LARGE' ? tooLarge(maxBytes) : damaged(coding, 'something else'));
+  const stream = unpack[coding]();
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  stream.on('data', (piece: Buffer) => {
+    bytes += piece.length;
+    try {
+      if (bytes > maxBytes) throw tooLarge(maxBytes);
+      share?.grow(piece.length);
+      pieces.push(piece);
+    } catch (error) {
+      stream.destroy(error as Error);
+    }
+  });
+  stream.on('error', (error) => done(error instanceof ServiceError ? error : damaged(coding, 'something else')));
+  stream.on('end', () => {
+    // zlib stops where the stream ends, and says nothing of what is behind it
+    const left = body.length - stream.bytesWritten;
+    if (left > 0) {
+      done(damaged(coding, `${left} bytes behind it`));
       return;
     }
-    const { buffer, engine } = result as unknown as Unpacked;
-    // zlib stops where the stream ends, and says nothing of what is behind it
-    const left = body.length - engine.bytesWritten;
-    if (left > 0) done(damaged(coding, `${left} bytes behind it`));
-    else done(null, buffer);
+    // from here on nobody has it as it came
+    share?.shrink(body.length);
+    done(null, Buffer.concat(pieces, bytes));
   });
-}
-
-/** What zlib gives for `info: true`; `bytesWritten` are those that it took in. */
-interface Unpacked {
-  buffer: Buffer;
-  engine: { bytesWritten: number };
+  stream.end(body);
 }
 
 function tooLarge(maxBytes: number): ServiceError {

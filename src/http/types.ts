@@ -7,6 +7,7 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { Span } from '../telemetry/tracer.js';
+import type { BodyShare } from './plugins/buffered-bytes.js';
 
 /** The Fastify instance that every plugin and route of this project takes: request types follow from the schemas. */
 export type App = FastifyInstance<
@@ -37,6 +38,8 @@ declare module 'fastify' {
     span?: Span;
     /** When the span began, of `performance.now()`. */
     spanStart: number;
+    /** Where its body counts among those that are buffered. */
+    bodyShare?: BodyShare;
   }
   interface FastifyContextConfig {
     /** Content types of the body that the route takes, as a 415 lists them. */

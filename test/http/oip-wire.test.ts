@@ -88,11 +88,17 @@ test('decompression gives the body back, within its bound', async () => {
     [await compress(body, 'gzip'), 'gzip'],
     [await compress(body, 'deflate'), 'deflate'],
   ] as const) {
-    assert.deepEqual(await unpack(bytes, coding, 1000), body);
+    assert.deepEqual(await unpack(bytes, coding, { maxBytes: 1000 }), body);
     if (bytes === body) continue;
-    await assert.rejects(unpack(bytes, coding, 999), (error: ServiceError) => error.code === 'body_too_large');
+    await assert.rejects(
+      unpack(bytes, coding, { maxBytes: 999 }),
+      (error: ServiceError) => error.code === 'body_too_large',
+    );
     const more = Buffer.concat([bytes, Buffer.alloc(3)]);
-    await assert.rejects(unpack(more, coding, 1000), /a whole (gzip|deflate) stream, got 3 bytes behind it/);
+    await assert.rejects(
+      unpack(more, coding, { maxBytes: 1000 }),
+      /a whole (gzip|deflate) stream, got 3 bytes behind it/,
+    );
   }
 });
 

@@ -16,6 +16,7 @@ export const ARCHIVE_TYPES = ['application/x-tar', 'application/gzip'] as const;
 /** On the root: no scope reads a body that it did not ask for, and a route with a body schema gets a body. */
 export function strictBodies(app: App): void {
   app.removeAllContentTypeParsers();
+  app.decorateRequest('bodyShare');
   app.addHook('onRequest', async (request) => refuseEncoding(request));
   app.addHook('preValidation', async (request) => {
     const { schema, config } = request.routeOptions;
@@ -41,10 +42,15 @@ export function anyBodies(app: App, maxBytes: number, read: (bytes: Buffer) => u
   app.addContentTypeParser('*', (request: FastifyRequest, payload: Readable, done: Done) => {
     readBody(request, payload, maxBytes, (fault, body) => {
       if (fault) return done(fault);
-      decompress(body as Buffer, request.headers['content-encoding'], maxBytes, (error, bytes) => {
-        if (error) done(error);
-        else give(done, () => read(bytes as Buffer));
-      });
+      decompress(
+        body as Buffer,
+        request.headers['content-encoding'],
+        { maxBytes, share: request.bodyShare },
+        (error, bytes) => {
+          if (error) done(error);
+          else give(done, () => read(bytes as Buffer));
+        },
+      );
     });
   });
 }

@@ -82,10 +82,17 @@ export const METRICS = {
     help: 'MAX_QUEUE, which bounds those taken in',
     moves: 'never',
   },
+  bitdial_buffered_bytes: {
+    type: 'gauge',
+    labels: [],
+    help: 'Bytes of the bodies that are being read, announced ones whole, or belong to a request without its answer',
+    moves: 'read at each scrape',
+  },
+  bitdial_buffered_limit_bytes: { type: 'gauge', labels: [], help: 'MAX_BUFFERED_BYTES', moves: 'never' },
   bitdial_rejected_total: {
     type: 'counter',
     labels: ['reason'],
-    help: 'Prediction requests not answered: overload, power (budget), deadline, or disconnect of the client',
+    help: 'Prediction requests not answered: overload, bodies (no room for one), power (budget), deadline, or disconnect of the client',
     moves: 'with each such request',
   },
   bitdial_degraded_total: {

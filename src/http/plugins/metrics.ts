@@ -15,6 +15,8 @@ export interface MetricSources {
   queue: Pick<JobQueue, 'counts' | 'redis'>;
   readiness: Readiness;
   variantCacheBytes: number;
+  /** Of bodies; not in a process that only trains. */
+  buffered?: { bytes: number; max: number };
 }
 
 /** One registry for each app, made before the service so that the service can be given the observer. */
@@ -61,6 +63,10 @@ export class Metrics {
     this.#gauge('bitdial_requests_in_flight').dec();
   }
 
+  countRefusedBody(): void {
+    this.#counter('bitdial_rejected_total').inc({ reason: 'bodies' });
+  }
+
   countRequest(request: FastifyRequest, reply: FastifyReply): void {
     // the route's pattern, never the path: a client must not be able to add label values
     const route = urlName(request.routeOptions?.url ?? 'unmatched');
@@ -104,12 +110,14 @@ export class Metrics {
     };
   }
 
-  async #collect({ service, queue, readiness, variantCacheBytes }: MetricSources): Promise<void> {
+  async #collect({ service, queue, readiness, variantCacheBytes, buffered }: MetricSources): Promise<void> {
     const variants = service?.variants() ?? [];
     this.#gauge('bitdial_variants').set(variants.length);
     this.#gauge('bitdial_variant_cache_bytes').set(variants.reduce((sum, v) => sum + v.memory_bytes, 0));
     this.#gauge('bitdial_variant_cache_limit_bytes').set(variantCacheBytes);
     if (service) this.#collectLoad(service.load());
+    this.#gauge('bitdial_buffered_bytes').set(buffered?.bytes ?? 0);
+    this.#gauge('bitdial_buffered_limit_bytes').set(buffered?.max ?? 0);
     this.#gauge('bitdial_ready').set(readiness.state === 'ready' ? 1 : 0);
     if (queue.redis === 'off') this.#gauge('bitdial_redis_up').remove();
     else this.#gauge('bitdial_redis_up').set(queue.redis === 'up' ? 1 : 0);

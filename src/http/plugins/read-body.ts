@@ -9,7 +9,7 @@ const BLOCK = 65_536;
  * Reads a body whole, and no further than it may be. Pieces are copied together as they come: each is an object of its own
  * of some 400 bytes, and a chunked body may come in pieces of one byte.
  * @param maxBytes of a body at most
- * @param done with ServiceError body_too_large, bad_request (a part of it)
+ * @param done with ServiceError body_too_large, bad_request (a part of it), overloaded or too_many_requests (no room for it)
  */
 export function readBody(
   request: FastifyRequest,
@@ -29,6 +29,7 @@ export function readBody(
   function onData(piece: Buffer): void {
     try {
       if (body.length + piece.length > maxBytes) throw tooLarge(maxBytes, 'more');
+      if (announced === undefined) request.bodyShare?.grow(piece.length);
       body.add(piece);
     } catch (error) {
       finish(error as Error);

@@ -6,6 +6,7 @@ import type { Repository } from '../oip/repository.js';
 import { readInferCall } from '../oip/request.js';
 import { type EncodedAnswer, encodeAnswer } from '../oip/response.js';
 import { anyBodies, JSON_TYPE, RAW_TYPE } from '../plugins/bodies.js';
+import { type BufferedBytes, countBodies } from '../plugins/buffered-bytes.js';
 import { admission } from '../plugins/overload.js';
 import { bodyCheckedByCore } from '../plugins/validation.js';
 import { InferenceModel, InferenceVersion } from '../schemas/oip.js';
@@ -15,6 +16,7 @@ import type { App } from '../types.js';
 interface Options {
   service: Pick<PredictionService, 'answerWith' | 'admits'>;
   repository: Repository;
+  buffered: BufferedBytes;
   maxBodyBytes: number;
 }
 
@@ -23,7 +25,8 @@ const SUBJECTS = [
   { url: '/v2/models/:model/versions/:version/infer', params: InferenceVersion, id: 'inferVersion', of: 'a version' },
 ] as const;
 
-export function inferRoutes(app: App, { service, repository, maxBodyBytes }: Options): void {
+export function inferRoutes(app: App, { service, repository, buffered, maxBodyBytes }: Options): void {
+  countBodies(app, buffered);
   anyBodies(app, maxBodyBytes);
 
   for (const { url, params, id, of } of SUBJECTS) {

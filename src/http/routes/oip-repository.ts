@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import type { Repository } from '../oip/repository.js';
 import { type AdminGuard, bearerToken } from '../plugins/auth.js';
 import { anyBodies, JSON_TYPE } from '../plugins/bodies.js';
+import { type BufferedBytes, countBodies } from '../plugins/buffered-bytes.js';
 import { readJson } from '../plugins/json.js';
 import { bodyCheckedByCore, checked, validatorCompiler } from '../plugins/validation.js';
 import { NoQuery } from '../schemas/common.js';
@@ -19,7 +20,12 @@ const config = { accepts: [JSON_TYPE], bodyOptional: true, decompresses: true };
 const checkIndex = validatorCompiler({ schema: IndexBody, method: 'POST', url: '', httpPart: 'body' });
 const checkControl = validatorCompiler({ schema: ControlBody, method: 'POST', url: '', httpPart: 'body' });
 
-export function repositoryIndexRoutes(app: App, { repository, maxBodyBytes }: Options): void {
+/** Open to everybody, so that their bodies count among those of predictions. */
+export function repositoryIndexRoutes(
+  app: App,
+  { repository, buffered, maxBodyBytes }: Options & { buffered: BufferedBytes },
+): void {
+  countBodies(app, buffered);
   anyBodies(app, maxBodyBytes);
   app.post(
     '/v2/repository/index',

@@ -3,12 +3,19 @@ import { ServiceError } from '../../errors.js';
 import type { PredictBody, PredictionService } from '../../serving/request.js';
 import { readChoice } from '../choice.js';
 import { binaryBodies, IMAGE_TYPES, JSON_TYPE, jsonBodies, RAW_TYPE } from '../plugins/bodies.js';
+import { type BufferedBytes, countBodies } from '../plugins/buffered-bytes.js';
 import { abandoned, admission } from '../plugins/overload.js';
 import { traced } from '../plugins/tracing.js';
 import { PredictQuery, predictBody, predictResponses } from '../schemas/predict.js';
 import type { App } from '../types.js';
 
-export function predictRoutes(app: App, { service }: { service: PredictionService }): void {
+interface Options {
+  service: PredictionService;
+  buffered: BufferedBytes;
+}
+
+export function predictRoutes(app: App, { service, buffered }: Options): void {
+  countBodies(app, buffered);
   jsonBodies(app);
   binaryBodies(app);
 

@@ -5,6 +5,7 @@ import { readChoice, saidOnce } from '../choice.js';
 import { answerFor } from '../inference.js';
 import type { ModelCatalog } from '../parts.js';
 import { anyBodies, JSON_TYPE } from '../plugins/bodies.js';
+import { type BufferedBytes, countBodies } from '../plugins/buffered-bytes.js';
 import { readJson } from '../plugins/json.js';
 import { admission } from '../plugins/overload.js';
 import { NoQuery } from '../schemas/common.js';
@@ -27,6 +28,7 @@ import type { App } from '../types.js';
 interface Options {
   service: PredictionService;
   store: ModelCatalog;
+  buffered: BufferedBytes;
   maxBodyBytes: number;
 }
 
@@ -41,6 +43,7 @@ const WHICH = { current: 'the current version', version: 'one version', label: '
 
 /** In a scope of its own: its clients send JSON under any content type, or under none. */
 export function tfServingRoutes(app: App, options: Options): void {
+  countBodies(app, options.buffered);
   anyBodies(app, options.maxBodyBytes, readJson);
   for (const which of ['current', 'version', 'label'] as const) {
     inferenceRoutes(app, options, which);

@@ -2,7 +2,7 @@
 import Type, { type Static } from 'typebox';
 import { ServiceError } from '../../errors.js';
 import { ModelName, strictObject, VersionNumber } from './common.js';
-import { example, inferenceErrors, json } from './responses.js';
+import { example, inferenceErrors, json, noRoom } from './responses.js';
 
 export const InferenceModel = strictObject({ model: ModelName('Name of the model') });
 export const InferenceVersion = strictObject({
@@ -188,6 +188,7 @@ export const indexResponses = {
     badQuery,
     example.malformedJson,
     example.bodyTooLarge,
+    ...noRoom,
   ),
 };
 

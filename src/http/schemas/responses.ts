@@ -98,6 +98,18 @@ export const overload = [
   }),
 ];
 
+/** What any route whose body counts among those that are buffered can answer. */
+export const noRoom = (['too_many_requests', 'overloaded'] as const).map(
+  (code) =>
+    new ServiceError(
+      code,
+      '268000000 bytes of bodies are being read or answered, the service takes 268435456 at a time',
+      {
+        retry_after_s: 1,
+      },
+    ),
+);
+
 /** Examples of the problems that many routes share. */
 export const example = {
   unknownField: new ServiceError('unknown_field', 'query: expected only version, got "verison"', {
