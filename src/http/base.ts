@@ -29,7 +29,7 @@ export function createBase({ config, logger, metrics, readiness, tracer }: BaseP
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.addSchema(Problem);
 
-  requestLog(app);
+  requestLog(app, logger);
   requestTracing(app, tracer);
   requestMetrics(app, metrics);
   securityHeaders(app);

@@ -4,7 +4,7 @@ import type { Config } from '../config.js';
 import type { Tracer } from '../telemetry/tracer.js';
 import { DEADLINES, type Deadlines, watchBody } from './plugins/deadlines.js';
 import { SECURITY_HEADERS } from './plugins/headers.js';
-import { logRequest, requestId } from './plugins/logging.js';
+import { requestId, requestLines } from './plugins/logging.js';
 import type { Metrics } from './plugins/metrics.js';
 import { answerClientError, MAX_PARAM_LENGTH, sendProblem } from './plugins/problem.js';
 import { beginTrace } from './plugins/tracing.js';
@@ -23,6 +23,7 @@ export function createServer(
   tracer: Tracer | null = null,
   deadlines: Deadlines = DEADLINES,
 ): App {
+  const logRequest = requestLines(logger);
   const app = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),

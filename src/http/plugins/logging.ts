@@ -59,7 +59,11 @@ export function requestId(message: IncomingMessage): string {
   return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
 }
 
-export function requestLog(app: App): void {
+/** Writes the line of a request. */
+export type LogRequest = (request: FastifyRequest, reply: FastifyReply) => void;
+
+export function requestLog(app: App, logger: Logger): void {
+  const logRequest = requestLines(logger);
   app.decorateRequest('facts');
   app.addHook('onRequest', async (request, reply) => {
     request.facts = {};
@@ -72,10 +76,26 @@ export function requestLog(app: App): void {
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply));
 }
 
-/** The line itself; the path only, since a query may hold anything. */
-export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
+/**
+ * What writes the lines of requests. Nothing that they name is a secret, and looking for one in every value would cost more
+ * than all the rest of a line: here nothing is redacted, so the request's own logger is for everything else.
+ */
+export function requestLines(logger: Logger): LogRequest {
+  const lines = logger.child({}, { redact: [] });
+  return (request, reply) => {
+    const level = QUIET.has(request.routeOptions?.url ?? '') ? 'debug' : 'info';
+    lines[level](describe(request, reply), 'request');
+  };
+}
+
+/** The path only, since a query may hold anything. */
+function describe(request: FastifyRequest, reply: FastifyReply): Record<string, string | number | boolean | undefined> {
   const facts: RequestFacts = request.facts ?? {};
-  const line = {
+  return {
+    // first, as in the other lines about the request
+    request_id: request.id,
+    trace_id: facts.trace?.id,
+    span_id: request.span?.context.spanId,
     method: request.method,
     path: request.url.split('?', 1)[0].slice(0, 200),
     status: reply.raw.headersSent ? reply.statusCode : undefined,
@@ -88,8 +108,6 @@ export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
     activation_bits: facts.activationBits,
     energy_uj: facts.energyUj,
   };
-  const level = QUIET.has(request.routeOptions?.url ?? '') ? 'debug' : 'info';
-  request.log[level](line, 'request');
 }
 
 function round(ms: number): number {
