@@ -19,12 +19,19 @@ export interface MetricSources {
   buffered?: { bytes: number; max: number };
 }
 
+/** What the observer is told. */
+type Told<K extends keyof ServingObserver> = Parameters<NonNullable<ServingObserver[K]>>[0];
+
+/** What happens at every request is counted so much at a time: one by one, each count takes several times as long. */
+const GATHERED = 64;
+
 /** One registry for each app, made before the service so that the service can be given the observer. */
 export class Metrics {
   readonly registry = new Registry();
   /** Hand it to the prediction service. */
   readonly observer: ServingObserver;
   readonly #all = new Map<MetricName, Counter | Gauge | Histogram>();
+  readonly #gathered: (() => void)[] = [];
   #sources: MetricSources | undefined;
 
   constructor() {
@@ -45,13 +52,13 @@ export class Metrics {
 
   /** The Prometheus exposition. */
   async text(): Promise<string> {
-    if (this.#sources) await this.#collect(this.#sources);
+    await this.#bringUpToDate();
     return this.registry.metrics();
   }
 
   /** The same as values, for another way out. */
   async snapshot(): ReturnType<Registry['getMetricsAsJSON']> {
-    if (this.#sources) await this.#collect(this.#sources);
+    await this.#bringUpToDate();
     return this.registry.getMetricsAsJSON();
   }
 
@@ -73,41 +80,60 @@ export class Metrics {
     const status = String(reply.statusCode);
     const { code = 'ok', bits = '' } = request.facts ?? {};
     const method = request.routeOptions?.url ? request.method : 'any';
-    this.#counter('bitdial_requests_total').inc({ method, route, status, code, bits: String(bits) });
-    if (route.endsWith('/events')) return;
-    this.#histogram('bitdial_request_seconds').observe({ route, status }, reply.elapsedTime / 1000);
+    const seconds = reply.elapsedTime / 1000;
+    this.#count(() => {
+      this.#counter('bitdial_requests_total').inc({ method, route, status, code, bits: String(bits) });
+      if (!route.endsWith('/events')) this.#histogram('bitdial_request_seconds').observe({ route, status }, seconds);
+    });
   }
 
   #observe(): ServingObserver {
     return {
-      onPrediction: (e) => {
-        const labels = { model: e.model, bits: String(e.bits), activation_bits: String(e.activationBits) };
-        const { bits, activation_bits } = labels;
-        this.#counter('bitdial_instances_total').inc(labels, e.instances);
-        this.#counter('bitdial_energy_joules_total').inc(labels, e.energyUj / 1e6);
-        if (e.expectedAccuracy !== null) {
-          this.#counter('bitdial_evaluated_instances_total').inc({ model: e.model }, e.instances);
-          this.#counter('bitdial_expected_correct_total').inc({ model: e.model }, e.expectedAccuracy * e.instances);
-        }
-        this.#histogram('bitdial_compute_seconds').observe({ bits, activation_bits }, e.computeMs / 1000);
-        this.#histogram('bitdial_queue_seconds').observe(e.queueMs / 1000);
-        if (e.degraded) this.#counter('bitdial_degraded_total').inc({ model: e.model, reason: e.degraded });
-      },
-      onBatch: (e) => {
-        const labels = { bits: String(e.bits), activation_bits: String(e.activationBits) };
-        this.#histogram('bitdial_batch_instances').observe(labels, e.instances);
-        if (e.requests > 1) this.#counter('bitdial_batched_requests_total').inc(e.requests);
-      },
+      onPrediction: (e) => this.#count(() => this.#countPrediction(e)),
+      onBatch: (e) => this.#count(() => this.#countBatch(e)),
       onRejected: ({ reason }) => this.#counter('bitdial_rejected_total').inc({ reason }),
       onVariantBuilt: (e) => {
         const labels = { model: e.model, bits: String(e.bits), activation_bits: String(e.activationBits) };
         this.#counter('bitdial_variant_builds_total').inc(labels);
         this.#histogram('bitdial_variant_build_seconds').observe(e.buildMs / 1000);
       },
-      onVariantHit: (e) => this.#counter('bitdial_variant_hits_total').inc({ model: e.model }),
+      onVariantHit: ({ model }) => this.#count(() => this.#counter('bitdial_variant_hits_total').inc({ model })),
       onVariantEvicted: (e) =>
         this.#counter('bitdial_variant_evictions_total').inc({ model: e.model, reason: e.reason }),
     };
+  }
+
+  #countPrediction(e: Told<'onPrediction'>): void {
+    const labels = { model: e.model, bits: String(e.bits), activation_bits: String(e.activationBits) };
+    const { bits, activation_bits } = labels;
+    this.#counter('bitdial_instances_total').inc(labels, e.instances);
+    this.#counter('bitdial_energy_joules_total').inc(labels, e.energyUj / 1e6);
+    if (e.expectedAccuracy !== null) {
+      this.#counter('bitdial_evaluated_instances_total').inc({ model: e.model }, e.instances);
+      this.#counter('bitdial_expected_correct_total').inc({ model: e.model }, e.expectedAccuracy * e.instances);
+    }
+    this.#histogram('bitdial_compute_seconds').observe({ bits, activation_bits }, e.computeMs / 1000);
+    this.#histogram('bitdial_queue_seconds').observe(e.queueMs / 1000);
+    if (e.degraded) this.#counter('bitdial_degraded_total').inc({ model: e.model, reason: e.degraded });
+  }
+
+  #countBatch(e: Told<'onBatch'>): void {
+    const labels = { bits: String(e.bits), activation_bits: String(e.activationBits) };
+    this.#histogram('bitdial_batch_instances').observe(labels, e.instances);
+    if (e.requests > 1) this.#counter('bitdial_batched_requests_total').inc(e.requests);
+  }
+
+  #count(count: () => void): void {
+    if (this.#gathered.push(count) >= GATHERED) this.#countGathered();
+  }
+
+  #countGathered(): void {
+    for (const count of this.#gathered.splice(0)) count();
+  }
+
+  async #bringUpToDate(): Promise<void> {
+    if (this.#sources) await this.#collect(this.#sources);
+    this.#countGathered();
   }
 
   async #collect({ service, queue, readiness, variantCacheBytes, buffered }: MetricSources): Promise<void> {
