@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createLogger } from '../../src/http/plugins/logging.js';
+import { createLogger, timestamps } from '../../src/http/plugins/logging.js';
 import { AUTHORIZATION, TOKEN, testApp } from './app.js';
 
 /** A destination that keeps what is written. */
@@ -136,4 +136,13 @@ test('probes are logged at debug only', async (t) => {
     log.requests().map((l) => l.level),
     [20, 20],
   );
+});
+
+test('lines have the time of their writing to the millisecond, also where clocks go back', () => {
+  let now = 0;
+  const stamp = timestamps(() => now);
+  for (const at of [0, 999, 1000, 1_795_549_585_007, 1_795_549_585_990, 1_795_549_586_000, 1_795_549_585_123]) {
+    now = at;
+    assert.equal(stamp(), `,"time":"${new Date(at).toISOString()}"`);
+  }
 });
