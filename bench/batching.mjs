@@ -6,6 +6,7 @@
  */
 import { pathToFileURL } from 'node:url';
 import { NativeEngine } from '../dist/src/engine/native.js';
+import { BufferedBytes } from '../dist/src/http/plugins/buffered-bytes.js';
 import { createLogger, requestLog } from '../dist/src/http/plugins/logging.js';
 import { Metrics } from '../dist/src/http/plugins/metrics.js';
 import { problems } from '../dist/src/http/plugins/problem.js';
@@ -66,13 +67,14 @@ const path = (model, bits) => `/predict?model=${model}&bits=${bits}&dtype=float3
 
 /** The app's way of a prediction, without what a prediction does not touch. */
 async function listening(service) {
-  const app = createServer(1 << 24, createLogger('silent'), new Metrics());
+  const logger = createLogger('silent');
+  const app = createServer(1 << 24, logger, new Metrics());
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  requestLog(app);
-  problems(app, 1 << 24);
+  requestLog(app, logger);
+  problems(app);
   queryBeforeBody(app);
-  predictRoutes(app, { service });
+  predictRoutes(app, { service, buffered: new BufferedBytes({ max: 1 << 28 }) });
   await app.listen({ port: 0, host: '127.0.0.1' });
   return app;
 }
