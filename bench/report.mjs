@@ -40,7 +40,7 @@ export function tables(results) {
     ]);
     parts.push(
       '### What is to be reached: the worst of what was measured',
-      table(['', 'wanted', 'got', 'without the hop', 'if codes were only read', 'where', 'met'], rows),
+      table(['', 'wanted', 'got', 'without the hop', 'at most', 'where', 'met'], rows),
     );
   }
   if (roofline) parts.push('### The processor', processor(roofline));

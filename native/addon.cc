@@ -35,6 +35,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     const std::string winograd = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
     if (winograd == "never") winograd_ = WinogradUse::never;
     else if (winograd == "always") winograd_ = WinogradUse::always;
+    else if (winograd == "always-large") winograd_ = WinogradUse::always_large;
     if (!(threads >= 1 && threads <= 1024)) throw Napi::RangeError::New(env, "threads: expected 1 to 1024");
     returns_.open(env);
     pool_ = std::make_unique<Pool>(static_cast<size_t>(threads));
@@ -197,6 +198,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
     }
     result.Set("winogradBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_blocks)));
     result.Set("winogradRowBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_row_blocks)));
+    result.Set("winogradLargeBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_large_blocks)));
     return result;
   }
 

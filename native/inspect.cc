@@ -13,10 +13,12 @@ Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index) {
   if (l.rows == 0) return out;
   if (kernels.winograd && l.winograd != WinogradUse::never) {
     const auto blocks = [&](WinogradForm form) {
-      return static_cast<size_t>(std::count(l.winograd_blocks.begin(), l.winograd_blocks.end(), form));
+      return static_cast<size_t>(std::count_if(l.winograd_blocks.begin(), l.winograd_blocks.end(),
+                                               [&](WinogradForms forms) { return forms.has(form); }));
     };
     out.winograd_blocks = blocks(WinogradForm::square);
     out.winograd_row_blocks = blocks(WinogradForm::row);
+    out.winograd_large_blocks = blocks(WinogradForm::large);
   }
   out.weights.resize(l.rows * l.columns);
   const bool has_scales = !plan.is_float || l.bits <= 8;

@@ -59,7 +59,7 @@ void build(BuildJob& job, Worker& worker) {
   for (Op& op : plan->ops) {
     Linear& l = op.linear;
     const bool some = std::any_of(l.winograd_blocks.begin(), l.winograd_blocks.end(),
-                                  [](WinogradForm form) { return form != WinogradForm::none; });
+                                  [](WinogradForms forms) { return forms != WinogradForms{}; });
     l.winograd = some ? job.winograd : WinogradUse::never;
   }
   job.plan = std::move(plan);

@@ -107,13 +107,13 @@ struct Pooling {
   float low, high;
 };
 
-/** A tile of 2×2 pixels, or 1×2: where its 4×4 or 3×4 inputs begin, its first pixel, and how much of it lies in the image. */
+/** A tile of pixels: where its inputs begin, two more each way, its first pixel, and how much of it lies in the image. */
 struct WinogradTile {
   uint32_t patch, pixel;
   uint8_t rows, columns;
 };
 
-/** Tiles of codes, transformed; out: [position][tile][channel], `pitch` bytes from a position to the next. */
+/** Tiles of codes, transformed; out: [position][tile][channel], in numbers of `element` bytes, `pitch` bytes from a position to the next. */
 struct WinogradInputs {
   const uint8_t* a;
   const WinogradTile* tiles;
@@ -126,7 +126,7 @@ struct WinogradInputs {
   size_t pitch;
 };
 
-/** A block of 16 rows, transformed; out: [position][group][64]; start: sums to begin with, [position][16]. */
+/** A block of 16 rows, transformed; out: [position][group][64 numbers]; start: sums to begin with where inputs have an offset, [position][16]. */
 struct WinogradWeights {
   const uint8_t* packed;
   int bits;
@@ -165,9 +165,9 @@ struct WinogradCosts {
   double weights, inputs, tile, tile_start, pixel, pixel_start;
 };
 
-/** One form of it: tiles of `rows` pixels by 2, by products at `places` places. */
+/** One form of it: tiles of `rows` × `columns` pixels, by products at `places` places of numbers of `element` bytes. */
 struct WinogradKernels {
-  size_t rows, places;
+  size_t rows, columns, places, element;
   WinogradCosts costs;
   void (*inputs)(const WinogradInputs&);
   void (*weights)(const WinogradWeights&);
@@ -227,8 +227,8 @@ struct Kernels {
                float* least, float* greatest);
   /** Sixteen rows of n words to [n][16]. */
   void (*turn)(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out);
-  /** F(2×2, 3×3) and F(2, 3) along rows; null where 3×3 convolutions only go the direct way. */
-  const WinogradKernels *winograd, *winograd_rows;
+  /** F(2×2, 3×3), F(2, 3) along rows and F(4×4, 3×3); null where 3×3 convolutions only go the direct way. */
+  const WinogradKernels *winograd, *winograd_rows, *winograd_large;
 };
 
 /** Null where this build or this processor lacks it. */

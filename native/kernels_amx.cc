@@ -198,7 +198,7 @@ Kernels make(const Kernels& avx512) {
   k.name = "amx";
   k.tile_product = tile_product;
   // Sixteen times as many products a cycle leave nothing to save by fewer products.
-  k.winograd = k.winograd_rows = nullptr;
+  k.winograd = k.winograd_rows = k.winograd_large = nullptr;
   return k;
 }
 }  // namespace

@@ -36,6 +36,7 @@ void winograd_inputs(const WinogradInputs& w) {
 
 /** dpbusd in place: as an intrinsic, GCC 12 copies sums to other registers and back, and spills some. */
 inline void add_products(__m512i& sum, __m512i q, __m512i w) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(q), "v"(w)); }
+inline void add_word_products(__m512i& sum, __m512i q, __m512i w) { asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(q), "v"(w)); }
 
 /** a, a + b + c, a - b + c, c of bytes. */
 inline void winograd_axis(__m512i a, __m512i b, __m512i c, __m512i* to) {
@@ -143,22 +144,31 @@ inline void winograd_output(const WinogradProduct& p, const Storer& storer, cons
   Storer::store_quarter(e.codes + to[0], _mm512_castsi512_si128(codes));
 }
 
+/** Products of four bytes at a time, or of two numbers of 16 bits. */
+enum class Dot { bytes, words };
+
 /** Adds the products of two places to the sums of P tiles. */
-template <int P>
+template <int P, Dot dot = Dot::bytes>
 inline void winograd_pair(const WinogradProduct& p, const WinogradGroup& group, size_t pair, __m512i (&a)[P],
                           __m512i (&b)[P], const uint8_t*& next, size_t ahead) {
+  // Bytes of a tile at one place.
+  const size_t size = dot == Dot::bytes ? p.channels : 2 * p.channels;
+  const auto add = [](__m512i& sum, __m512i q, __m512i w) {
+    if (dot == Dot::bytes) add_products(sum, q, w);
+    else add_word_products(sum, q, w);
+  };
   // Three tiles to a pointer: a pointer each would be more than there are registers.
   const uint8_t *x[(P + 2) / 3], *y[(P + 2) / 3];
   for (size_t i = 0; i < P; i += 3) {
-    x[i / 3] = group.in + 2 * pair * group.pitch + i * p.channels;
+    x[i / 3] = group.in + 2 * pair * group.pitch + i * size;
     y[i / 3] = x[i / 3] + group.pitch;
   }
-  const int8_t *w = p.weights + pair * p.weight_pitch, *const end = w + p.channels * 2 * kLanes;
+  const int8_t *w = p.weights + pair * p.weight_pitch, *const end = w + size * 2 * kLanes;
   do {
     const __m512i v = _mm512_load_si512(w), u = _mm512_load_si512(w + 64);
     for (size_t i = 0; i < P; i++) {
-      add_products(a[i], broadcast4(x[i / 3] + i % 3 * p.channels), v);
-      add_products(b[i], broadcast4(y[i / 3] + i % 3 * p.channels), u);
+      add(a[i], broadcast4(x[i / 3] + i % 3 * size), v);
+      add(b[i], broadcast4(y[i / 3] + i % 3 * size), u);
     }
     for (const uint8_t*& at : x) at += 4;
     for (const uint8_t*& at : y) at += 4;
@@ -230,5 +240,5 @@ void winograd_product(const WinogradProduct& p) {
 }
 
 constexpr WinogradKernels winograd_squares(const WinogradCosts& costs) {
-  return {2, 16, costs, winograd_inputs, winograd_weights, winograd_product};
+  return {2, 2, 16, 1, costs, winograd_inputs, winograd_weights, winograd_product};
 }

@@ -142,5 +142,5 @@ void winograd_row_product(const WinogradProduct& p) {
 }
 
 constexpr WinogradKernels winograd_rows(const WinogradCosts& costs) {
-  return {1, 12, costs, winograd_row_inputs, winograd_row_weights, winograd_row_product};
+  return {1, 2, 12, 1, costs, winograd_row_inputs, winograd_row_weights, winograd_row_product};
 }

@@ -23,6 +23,7 @@ namespace {
 #include "kernels_avx512_product.inl"
 #include "kernels_avx512_winograd.inl"
 #include "kernels_avx512_winograd_rows.inl"
+#include "kernels_avx512_winograd_large.inl"
 #include "kernels_avx512_float.inl"
 #include "kernels_avx512_depthwise_small.inl"
 #include "kernels_avx512_depthwise.inl"
@@ -32,11 +33,13 @@ namespace {
 /** A Zen 4, which does 64 bytes in two halves. */
 constexpr WinogradKernels kHalvesSquares = winograd_squares({15, 75, 4.2, 70, 2.5, 10});
 constexpr WinogradKernels kHalvesRows = winograd_rows({15, 60, 3.15, 30, 2.5, 10});
+constexpr WinogradKernels kHalvesLarge = winograd_large({50, 500, 20, 200, 2.35, 5});
 /** A Zen 5, with two dot products of 64 bytes a cycle: the direct way gains the most. */
 constexpr WinogradKernels kWholeSquares = winograd_squares({15, 60, 2.3, 40, 1.2, 3});
 constexpr WinogradKernels kWholeRows = winograd_rows({14.5, 50, 1.75, 15, 1.2, 3});
+constexpr WinogradKernels kWholeLarge = winograd_large({50, 400, 11, 200, 1.2, 3});
 
-constexpr Kernels make(const WinogradKernels* squares, const WinogradKernels* rows) {
+constexpr Kernels make(const WinogradKernels* squares, const WinogradKernels* rows, const WinogradKernels* large) {
   Kernels k = generic_kernels("avx512-vnni");
   k.packed_weights = true;
   k.product = product;
@@ -55,9 +58,11 @@ constexpr Kernels make(const WinogradKernels* squares, const WinogradKernels* ro
   k.turn = turn;
   k.winograd = squares;
   k.winograd_rows = rows;
+  k.winograd_large = large;
   return k;
 }
-constexpr Kernels kHalves = make(&kHalvesSquares, &kHalvesRows), kWhole = make(&kWholeSquares, &kWholeRows);
+constexpr Kernels kHalves = make(&kHalvesSquares, &kHalvesRows, &kHalvesLarge);
+constexpr Kernels kWhole = make(&kWholeSquares, &kWholeRows, &kWholeLarge);
 
 bool supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -46,10 +46,18 @@ struct LinearSource {
 };
 
 /** When a 3×3 convolution goes the Winograd way (winograd.h). */
-enum class WinogradUse { never, where_it_pays, always };
+enum class WinogradUse { never, where_it_pays, always, always_large };
 
-/** The form in which it is exact for a block of 16 rows: F(2×2, 3×3), or F(2, 3) along rows. */
-enum class WinogradForm : uint8_t { none, square, row };
+/** Its forms: F(2×2, 3×3) and F(2, 3) along rows, of bytes, and F(4×4, 3×3) of 16 bits. */
+enum class WinogradForm : uint8_t { none = 0, square = 1, row = 2, large = 4 };
+
+/** The forms in which it is exact for a block of 16 rows. */
+struct WinogradForms {
+  uint8_t bits = 0;
+  bool has(WinogradForm form) const { return (bits & static_cast<uint8_t>(form)) != 0; }
+  void add(WinogradForm form) { bits = static_cast<uint8_t>(bits | static_cast<uint8_t>(form)); }
+  bool operator==(const WinogradForms&) const = default;
+};
 
 /** Weights of a conv, dense or depthwise op, and where they lie in the plan's memory. */
 struct Linear {
@@ -64,8 +72,8 @@ struct Linear {
   bool gathered;
   bool wide;
   WinogradUse winograd;
-  /** The full blocks' forms, by their codes. */
-  std::vector<WinogradForm> winograd_blocks;
+  /** Those that suit the full blocks' codes. */
+  std::vector<WinogradForms> winograd_blocks;
   size_t tail_rows() const { return rows - full_blocks * kLanes; }
 };
 

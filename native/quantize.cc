@@ -80,8 +80,8 @@ void fold(const Op& op, const Kernels& k, const std::vector<Source>& sources, co
   if (!finite) throw LayerError(unit.op, "expected finite weights, got one that is not");
 }
 
-/** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. @returns the form of Winograd they suit */
-WinogradForm code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const Folded& folded, int8_t* codes) {
+/** Codes of a unit's rows, [row][columns], and their biases and multipliers into the plan. @returns the forms of Winograd they suit */
+WinogradForms code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit, const Folded& folded, int8_t* codes) {
   const Op& op = plan.ops[unit.op];
   const Linear& l = op.linear;
   const Tensor &in = plan.tensors[op.inputs[0]], &out = plan.tensors[op.output];
@@ -90,7 +90,9 @@ WinogradForm code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit
   const double largest = std::max(in.zero, (1 << in.bits) - 1 - in.zero);
   int32_t* bias = plan.memory.as<int32_t>(l.bias_at) + unit.first_row;
   float* multipliers = plan.memory.as<float>(l.scales_at) + unit.first_row;
-  WinogradForm form = l.winograd == WinogradUse::never ? WinogradForm::none : winograd_form(in.bits);
+  const bool suits = l.winograd != WinogradUse::never;
+  WinogradForm form = suits ? winograd_form(in.bits, l.bits) : WinogradForm::none;
+  bool large = suits;
   int hint = 0;
   for (size_t r = 0; r < unit.rows; r++) {
     const Channel channel = folded.channel(unit.first_row + r);
@@ -107,12 +109,16 @@ WinogradForm code_integer(Plan& plan, const Kernels& k, const QuantizeUnit& unit
     }
     if (form == WinogradForm::square && !winograd_fits(row, op.window.channels, l.bits)) form = WinogradForm::row;
     if (form != WinogradForm::none && !winograd_holds(size, in.bits)) form = WinogradForm::none;
+    large = large && winograd_large_holds(sum, size, in.bits);
     // What the zero point adds to every sum; modulo 2^32, as the sums are.
     const uint32_t zero = static_cast<uint32_t>(static_cast<uint64_t>(sum * in.zero));
     bias[r] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<int32_t>(rounded)) - zero);
     multipliers[r] = static_cast<float>(step / out_scale);
   }
-  return form;
+  WinogradForms forms;
+  if (form != WinogradForm::none) forms.add(form);
+  if (large) forms.add(WinogradForm::large);
+  return forms;
 }
 
 /** [row][columns] to [columns][rows]. */

@@ -19,7 +19,7 @@ struct QuantizeUnit {
 };
 /** Blocks of a unit: two lines of a cache, which come from memory as a pair. */
 constexpr size_t kUnitBlocks = 2;
-using UnitForms = std::array<WinogradForm, kUnitBlocks>;
+using UnitForms = std::array<WinogradForms, kUnitBlocks>;
 
 /** All of a plan, those of an op in order; large ones first, or threads would wait for the last of them. */
 std::vector<QuantizeUnit> quantize_units(const Plan& plan);
@@ -27,7 +27,7 @@ std::vector<QuantizeUnit> quantize_units(const Plan& plan);
 /**
  * Folds, finds scales, codes and packs some rows, as src/quantize does, bit for bit. Units write to places of their own,
  * so they may run on different threads.
- * @returns the Winograd form that each block's codes suit (winograd.h)
+ * @returns the Winograd forms that each block's codes suit (winograd.h)
  * @throws LayerError where a weight is not finite or a sum could leave int32
  */
 UnitForms quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>& sources, const QuantizeUnit& unit,
@@ -36,8 +36,8 @@ UnitForms quantize(Plan& plan, const Kernels& kernels, const std::vector<Source>
 /** What a plan holds for an op, for tests: codes or values [row][column], bias, multipliers or scales. */
 struct Inspection {
   std::vector<float> weights, bias, scales;
-  /** Blocks of 16 rows that may go the Winograd way in squares, and along rows. */
-  size_t winograd_blocks = 0, winograd_row_blocks = 0;
+  /** Blocks of 16 rows that may go the Winograd way in squares, along rows, and in large squares. */
+  size_t winograd_blocks = 0, winograd_row_blocks = 0, winograd_large_blocks = 0;
 };
 Inspection inspect(const Plan& plan, const Kernels& kernels, size_t op);
 

@@ -52,8 +52,8 @@ for (const name of names) {
     const precision = { weightBits: bits, activationBits: Number(option('activations', bits)) };
     const variants = await Promise.all(engines.map((e) => Promise.all(sources.map((s) => e.build(s, precision)))));
     const taken = variants[1][0].plan.ops.filter((_, i) => {
-      const { winogradBlocks, winogradRowBlocks } = engines[1].inspect(variants[1][0], i);
-      return winogradBlocks + winogradRowBlocks > 0;
+      const { winogradBlocks, winogradRowBlocks, winogradLargeBlocks } = engines[1].inspect(variants[1][0], i);
+      return winogradBlocks + winogradRowBlocks + winogradLargeBlocks > 0;
     }).length;
     for (const batch of list('batch', '1,32')) {
       const input = Float32Array.from({ length: batch * elements }, () => Math.random() * 2 - 1);

@@ -34,6 +34,7 @@ const FILES = {
   execute: [],
   linear: [],
   winograd: [],
+  winograd_fit: [],
   depthwise: [],
   inputs: [],
   kernels_portable: [],

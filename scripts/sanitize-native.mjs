@@ -11,9 +11,15 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const kinds = process.argv.length > 2 ? process.argv.slice(2) : ['address', 'thread'];
 const tests = [
-  ...['native', 'native-winograd', 'native-tiles', 'native-build', 'native-loader', 'native-threads'].map(
-    (name) => `engine/${name}`,
-  ),
+  ...[
+    'native',
+    'native-winograd',
+    'native-winograd-large',
+    'native-tiles',
+    'native-build',
+    'native-loader',
+    'native-threads',
+  ].map((name) => `engine/${name}`),
   'tensorflow/native-operations',
 ];
 const compiler = process.env.CXX || 'g++';

@@ -9,8 +9,11 @@ export interface NativeLibrary {
   planBytes(): number;
 }
 
-/** When 3×3 convolutions go the Winograd way: where a guess of the time says so, or wherever it is exact or not at all, for tests. */
-export type WinogradUse = 'where-it-pays' | 'always' | 'never';
+/**
+ * When 3×3 convolutions go the Winograd way: where a guess of the time says so; or, for tests, wherever it is exact (of bytes,
+ * or in large squares), or not at all.
+ */
+export type WinogradUse = 'where-it-pays' | 'always' | 'always-large' | 'never';
 
 /** Floats in memory, or a stretch of the file: byte offset, and length in numbers. */
 export type NativeSource = Float32Array | [number, number];
@@ -37,6 +40,8 @@ export interface Inspection {
   /** Blocks of 16 rows for which the Winograd way is exact in squares, and those for which it is along rows only. */
   winogradBlocks: number;
   winogradRowBlocks: number;
+  /** Those for which it is exact in large squares, of 16 bits. */
+  winogradLargeBlocks: number;
 }
 
 export interface NativeResult {

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { calibrate } from '../../src/engine/calibration.js';
+import { NativeEngine } from '../../src/engine/native.js';
+import type { Plan } from '../../src/quantize/plan.js';
+import type { Precision, Width } from '../../src/quantize/precision.js';
+import { Random } from '../support/random.js';
+import { calibrated, chain, compare, findLibrary, type TestNet, withRule } from './native-nets.js';
+import { randomSizes, winogradNet } from './winograd-nets.js';
+
+const { library, skip: missing } = findLibrary();
+const skip = missing || (library?.isas().includes('avx512-vnni') ? false : 'only AVX-512 VNNI has the Winograd way');
+/** BITDIAL_TEST_SHARE: a fraction of the cases, for runs under sanitizers. */
+const share = Number(process.env.BITDIAL_TEST_SHARE ?? 1);
+const WIDTHS: Width[] = [2, 3, 4, 5, 6, 7, 8];
+
+const create = (threads: number) => NativeEngine.create({ isa: 'avx512-vnni', winograd: 'always-large', threads });
+
+/** Blocks of 16 rows that go in large squares, of the plan's 3×3 convolutions. */
+function largeBlocks(engine: NativeEngine, plan: Plan, variant: Awaited<ReturnType<NativeEngine['build']>>): number[] {
+  return plan.ops.flatMap((op, i) =>
+    op.op === 'conv2d' && op.kernelHeight === 3 ? [engine.inspect(variant, i).winogradLargeBlocks] : [],
+  );
+}
+
+test('large squares equal the reference bit for bit, at every pair of widths', { skip }, async () => {
+  const engines = await Promise.all([create(1), create(2)]);
+  let taken = 0;
+  for (let seed = 1; seed <= 4; seed++) {
+    for (const weightBits of WIDTHS) {
+      for (const activationBits of WIDTHS) {
+        const random = new Random(5000 * seed + 10 * weightBits + activationBits);
+        if (!random.chance(share)) continue;
+        const net = calibrated(random, winogradNet(random, randomSizes(random)));
+        const batch = random.pick([1, 1, 2, 3, 9, 17]);
+        const { plan, variants } = await compare(engines, net, { weightBits, activationBits }, batch);
+        for (const op of plan.ops) {
+          if (op.op !== 'conv2d' || op.kernelHeight !== 3) continue;
+          const blocks = Math.floor(plan.tensors[op.output].channels / 16);
+          const fit = plan.tensors[op.input].channels % 4 === 0;
+          const { winogradLargeBlocks } = engines[0].inspect(variants[0], plan.ops.indexOf(op));
+          assert.equal(winogradLargeBlocks, fit ? blocks : 0, `${weightBits}x${activationBits}`);
+          if (winogradLargeBlocks > 0) taken++;
+        }
+        engines.forEach((engine, i) => {
+          engine.release(variants[i]);
+        });
+      }
+    }
+  }
+  await Promise.all(engines.map((e) => e.close()));
+  if (share === 1) assert.ok(taken >= 300, `${taken} convolutions went in large squares`);
+});
+
+test('an image of more tiles than are transformed at a time goes by parts in large squares', { skip }, async () => {
+  const engines = await Promise.all([create(1), create(2)]);
+  const random = new Random(4);
+  const sizes = { height: 107, width: 93, channels: [36, 36, 36], fill: 'random' as const };
+  const net = calibrated(random, winogradNet(random, sizes));
+  const { plan, variants } = await compare(engines, net, { weightBits: 8, activationBits: 8 }, 2);
+  assert.deepEqual(largeBlocks(engines[0], plan, variants[0]), [2, 2]);
+  await Promise.all(engines.map((e) => e.close()));
+});
+
+/** Inputs of the least or the largest code, weights of the largest, of one sign in a row or half of them of the other. */
+function extremes(channels: number, mixed: boolean): TestNet {
+  const random = new Random(channels);
+  const shape: [number, number, number] = [6, 7, channels];
+  const layers = [
+    { channels: 32, kernel: 3, stride: 1 },
+    { channels: 10, kernel: 1, stride: 1 },
+  ];
+  const { graph, weights } = chain(random, layers, shape);
+  weights.get('conv1/k')?.data.forEach((_, i, data) => {
+    const channel = Math.floor(i / 32) % channels;
+    data[i] = (i % 2 === 0) === (mixed && channel % 2 === 1) ? 0.1 : -0.1;
+  });
+  const input = { shape, range: [0, 1] as [number, number], resize: 'fill' as const };
+  const size = shape.reduce((a, b) => a * b, 1);
+  // The first image is of the largest code only, the others of both in spots that weights of either sign see whole.
+  const draw = (batch: number) =>
+    Float32Array.from({ length: batch * size }, (_, i) => (i < size || i % 2 === 0 || random.chance(0.2) ? 1 : 0));
+  const ranges = calibrate(graph, weights, input, [{ input: draw(2), batch: 2 }]);
+  const manifest = { input, ranges, quantizer: { clip_rules: {}, minimum_bits: {} } };
+  return { source: { graph, folder: '', manifest, readWeights: async () => weights }, draw, random };
+}
+
+test('a block whose sums could leave ±2^25 does not go in large squares, and the largest that do are exact', {
+  skip,
+}, async () => {
+  const engines = await Promise.all([create(1), create(2)]);
+  const precision: Precision = { weightBits: 8, activationBits: 8 };
+  // Nine codes of 128 by inputs of up to 255: 114 channels of one sign are the most, and twice as many of both.
+  for (const [channels, mixed, blocks] of [
+    [112, false, 2],
+    [116, false, 0],
+    [116, true, 2],
+    [228, true, 2],
+    [232, true, 0],
+  ] as const) {
+    const net = extremes(channels, mixed);
+    const ruled = { ...net, source: withRule(net.source, precision, 'min-max') };
+    const { plan, variants } = await compare(engines, ruled, precision, 3);
+    assert.deepEqual(largeBlocks(engines[0], plan, variants[0]), [blocks], `${channels} channels, mixed: ${mixed}`);
+    engines.forEach((engine, i) => {
+      engine.release(variants[i]);
+    });
+  }
+  await Promise.all(engines.map((e) => e.close()));
+});
