@@ -187,7 +187,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
     const std::shared_ptr<Plan>& plan = plan_of(info);
     const size_t op = info[1].As<Napi::Number>().Uint32Value();
     if (op >= plan->ops.size()) throw Napi::RangeError::New(env, "op: no such op");
-    const Inspection seen = inspect(*plan, *kernels_, op);
+    const size_t images = info[2].IsNumber() ? info[2].As<Napi::Number>().Uint32Value() : 1;
+    const Inspection seen = inspect(*plan, *kernels_, op, images);
     const Napi::Object result = Napi::Object::New(env);
     const std::pair<const char*, const std::vector<float>&> parts[] = {
         {"weights", seen.weights}, {"bias", seen.bias}, {"scales", seen.scales}};
@@ -199,6 +200,12 @@ class Engine : public Napi::ObjectWrap<Engine> {
     result.Set("winogradBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_blocks)));
     result.Set("winogradRowBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_row_blocks)));
     result.Set("winogradLargeBlocks", Napi::Number::New(env, static_cast<double>(seen.winograd_large_blocks)));
+    const auto& [square, row, large] = seen.winograd_taken;
+    const Napi::Object taken = Napi::Object::New(env);
+    taken.Set("square", Napi::Number::New(env, static_cast<double>(square)));
+    taken.Set("row", Napi::Number::New(env, static_cast<double>(row)));
+    taken.Set("large", Napi::Number::New(env, static_cast<double>(large)));
+    result.Set("winogradTaken", taken);
     return result;
   }
 

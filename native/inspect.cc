@@ -3,10 +3,11 @@
 #include "execute.h"
 #include "packing.h"
 #include "quantize.h"
+#include "winograd.h"
 
 namespace bitdial {
 
-Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index) {
+Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index, size_t images) {
   Inspection out;
   const Op& op = plan.ops.at(index);
   const Linear& l = op.linear;
@@ -19,6 +20,9 @@ Inspection inspect(const Plan& plan, const Kernels& kernels, size_t index) {
     out.winograd_blocks = blocks(WinogradForm::square);
     out.winograd_row_blocks = blocks(WinogradForm::row);
     out.winograd_large_blocks = blocks(WinogradForm::large);
+    const std::vector<WinogradForm> ways = winograd_ways(kernels, op, images);
+    const auto taken = [&](WinogradForm form) { return static_cast<size_t>(std::count(ways.begin(), ways.end(), form)); };
+    out.winograd_taken = {taken(WinogradForm::square), taken(WinogradForm::row), taken(WinogradForm::large)};
   }
   out.weights.resize(l.rows * l.columns);
   const bool has_scales = !plan.is_float || l.bits <= 8;

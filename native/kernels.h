@@ -113,7 +113,7 @@ struct WinogradTile {
   uint8_t rows, columns;
 };
 
-/** Tiles of codes, transformed; out: [position][tile][channel], in numbers of `element` bytes, `pitch` bytes from a position to the next. */
+/** Tiles of codes, transformed; out: [place][tile][channel], the channels in a form's own order, `pitch` bytes from a place to the next. */
 struct WinogradInputs {
   const uint8_t* a;
   const WinogradTile* tiles;
@@ -126,7 +126,7 @@ struct WinogradInputs {
   size_t pitch;
 };
 
-/** A block of 16 rows, transformed; out: [position][group][64 numbers]; start: sums to begin with where inputs have an offset, [position][16]. */
+/** A block of 16 rows, transformed; out: in the order of a form's product; start: sums to begin with where inputs have an offset, [place][16]. */
 struct WinogradWeights {
   const uint8_t* packed;
   int bits;
@@ -154,15 +154,21 @@ struct WinogradProduct {
   const int32_t* start;
   /** What will be unpacked next, fetched meanwhile. */
   const uint8_t* next;
+  size_t next_bytes;
   Epilogue epilogue;
 };
 
 /**
  * Cycles of it for 16 rows and C channels, within some per cent: transforming weights takes weights · C, 64 channels of a
- * tile's inputs `inputs`, a tile tile · C + tile_start. The direct way takes pixel · C + pixel_start for a pixel.
+ * tile's inputs `inputs`, a tile tile · C + tile_start.
  */
 struct WinogradCosts {
-  double weights, inputs, tile, tile_start, pixel, pixel_start;
+  double weights, inputs, tile, tile_start;
+};
+
+/** The same of a 3×3 convolution's direct way: a pixel takes pixel · C + start. */
+struct DirectCosts {
+  double pixel, start;
 };
 
 /** One form of it: tiles of `rows` × `columns` pixels, by products at `places` places of numbers of `element` bytes. */
@@ -229,6 +235,7 @@ struct Kernels {
   void (*turn)(const uint32_t* in, size_t in_pitch, size_t n, uint32_t* out);
   /** F(2×2, 3×3), F(2, 3) along rows and F(4×4, 3×3); null where 3×3 convolutions only go the direct way. */
   const WinogradKernels *winograd, *winograd_rows, *winograd_large;
+  DirectCosts direct;
 };
 
 /** Null where this build or this processor lacks it. */

@@ -1,7 +1,7 @@
 // Winograd F(2×2, 3×3) with AVX-512 (winograd.h says what of). Included by kernels_avx512vnni.cc.
 
 /**
- * Where position i,j of a 4×4 lies among the 16: in the order 0, 3, 1, 2 of j, for these pairs are multiplied together.
+ * Where place i,j of a 4×4 lies among the 16: in the order 0, 3, 1, 2 of j, for these pairs are multiplied together.
  */
 constexpr size_t winograd_place(size_t i, size_t j) { return 4 * i + (j == 0 ? 0 : j == 3 ? 1 : j + 1); }
 
@@ -45,7 +45,7 @@ inline void winograd_axis(__m512i a, __m512i b, __m512i c, __m512i* to) {
 }
 
 /**
- * out: [pair of places][group][2][64]. What makes up for the inputs' offset, added at every position but 1,1: that sum is
+ * out: [pair of places][group][2][64]. What makes up for the inputs' offset, added at every place but 1,1: that sum is
  * in all four outputs, and each has one corner of its own, times ±4.
  */
 template <int Bits>
@@ -106,7 +106,7 @@ void winograd_weights(const WinogradWeights& w) {
   }
 }
 
-/** Sums of up to 8 tiles, the rows of four positions already taken together: [row][tile][2][16]. */
+/** Sums of up to 8 tiles, the rows of four places already taken together: [row][tile][2][16]. */
 struct WinogradSums {
   /** Off the power of two, or the rows would share cache sets. */
   static constexpr size_t kRow = 17 * kLanes;
@@ -179,7 +179,7 @@ inline void winograd_pair(const WinogradProduct& p, const WinogradGroup& group, 
 }
 
 /**
- * Sixteen products of P tiles × 16 rows; between them the tiles before become codes. A row of positions m0…m3 gives
+ * Sixteen products of P tiles × 16 rows; between them the tiles before become codes. A row of places m0…m3 gives
  * 2·m0 + m1 + m2 and m1 - m2 - 2·m3, sum and difference of m0 - m3 + m1 and m0 + m3 + m2: only those two are stored, for
  * a store takes as long as two multiplications.
  */
@@ -218,7 +218,7 @@ void winograd_groups(const WinogradProduct& p) {
     const WinogradGroup& group = p.groups[g];
     const WinogradSums& before = sums[(g + 1) % 2];
     WinogradSums& m = sums[g % 2];
-    const size_t ahead = g == 0 ? 64 : 0;
+    const size_t ahead = g == 0 ? p.next_bytes / (2 * p.channels) : 0;
     switch (group.count) {
       case 1: winograd_multiply<1, Residual>(p, group, storer, before, m, next, ahead); break;
       case 2: winograd_multiply<2, Residual>(p, group, storer, before, m, next, ahead); break;

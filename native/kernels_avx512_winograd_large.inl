@@ -61,7 +61,7 @@ inline void winograd_large_weight_axis(__m512i a, __m512i b, __m512i c, __m512i*
   to[5] = _mm512_mullo_epi16(c, six);
 }
 
-/** out: [pair of places][2][group][2][64], halves of groups as those of inputs. */
+/** out: [pair of places][2][group][2][64 bytes], halves of groups as those of inputs. */
 template <int Bits>
 void winograd_large_weights_of(const WinogradWeights& w) {
   constexpr size_t kStep = 8 * Bits;
@@ -194,7 +194,7 @@ void winograd_large_groups(const WinogradProduct& p) {
   const uint8_t* next = p.next;
   for (size_t g = 0; g < p.count; g++) {
     const WinogradGroup& group = p.groups[g];
-    const size_t ahead = g == 0 ? 64 : 0;
+    const size_t ahead = g == 0 ? p.next_bytes / (9 * p.channels) : 0;
     switch (group.count) {
       case 1: winograd_large_multiply<1, Residual>(p, group, storer, m, next, ahead); break;
       case 2: winograd_large_multiply<2, Residual>(p, group, storer, m, next, ahead); break;

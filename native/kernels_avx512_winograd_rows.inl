@@ -22,7 +22,7 @@ void winograd_row_inputs(const WinogradInputs& w) {
   }
 }
 
-/** out: [pair of places][group][2][64]. What makes up for the inputs' offset, at every position of a row but 1. */
+/** out: [pair of places][group][2][64]. What makes up for the inputs' offset, at every place of a row but 1. */
 template <int Bits>
 void winograd_row_weights_of(const WinogradWeights& w) {
   constexpr size_t kStep = 8 * Bits;
@@ -122,7 +122,8 @@ void winograd_row_groups(const WinogradProduct& p) {
   const uint8_t* next = p.next;
   for (size_t g = 0; g < p.count; g++) {
     const WinogradGroup& group = p.groups[g];
-    const size_t ahead = g == 0 ? 64 : 0;
+    // A step for every four channels of six pairs of places.
+    const size_t ahead = g == 0 ? p.next_bytes * 2 / (3 * p.channels) : 0;
     switch (group.count) {
       case 1: winograd_row_multiply<1, Residual>(p, group, storer, next, ahead); break;
       case 2: winograd_row_multiply<2, Residual>(p, group, storer, next, ahead); break;

@@ -234,5 +234,5 @@ constexpr Kernels generic_kernels(const char* name) {
           generic_unpack, generic_max_pool, generic_float_max_pool, generic_avg_pool, generic_float_avg_pool,
           generic_quantize, generic_add, generic_float_add, generic_round_to_codes, generic_round_to_half,
           generic_from_half, generic_to_half, generic_squared_error, generic_p24_error, generic_moments, generic_codes,
-          generic_bins, generic_fold, generic_turn, nullptr, nullptr};
+          generic_bins, generic_fold, generic_turn, nullptr, nullptr, nullptr, {}};
 }

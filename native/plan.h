@@ -53,9 +53,9 @@ enum class WinogradForm : uint8_t { none = 0, square = 1, row = 2, large = 4 };
 
 /** The forms in which it is exact for a block of 16 rows. */
 struct WinogradForms {
-  uint8_t bits = 0;
-  bool has(WinogradForm form) const { return (bits & static_cast<uint8_t>(form)) != 0; }
-  void add(WinogradForm form) { bits = static_cast<uint8_t>(bits | static_cast<uint8_t>(form)); }
+  uint8_t mask = 0;
+  bool has(WinogradForm form) const { return (mask & static_cast<uint8_t>(form)) != 0; }
+  void add(WinogradForm form) { mask = static_cast<uint8_t>(mask | static_cast<uint8_t>(form)); }
   bool operator==(const WinogradForms&) const = default;
 };
 

@@ -38,7 +38,10 @@ struct Inspection {
   std::vector<float> weights, bias, scales;
   /** Blocks of 16 rows that may go the Winograd way in squares, along rows, and in large squares. */
   size_t winograd_blocks = 0, winograd_row_blocks = 0, winograd_large_blocks = 0;
+  /** Those that do, in that order. */
+  std::array<size_t, 3> winograd_taken = {};
 };
-Inspection inspect(const Plan& plan, const Kernels& kernels, size_t op);
+/** @param images that run together, which the Winograd way taken depends on */
+Inspection inspect(const Plan& plan, const Kernels& kernels, size_t op, size_t images);
 
 }  // namespace bitdial

@@ -9,6 +9,8 @@ namespace {
 
 /** Bytes of transformed inputs that are made at a time: they stay in the second cache, those of 16 bits in the third. */
 constexpr size_t kInputBytes = 384 * 1024, kLargeInputBytes = 1536 * 1024;
+/** A form is taken where it is to take less than this part of the direct way's time: the count of cycles is no closer. */
+constexpr double kMargin = 0.95;
 /** Tiles that are multiplied together at most. */
 constexpr size_t kTiles = 8;
 /** Bytes between places, so that they lie off the power of two and a tile's last step has room. */
@@ -39,19 +41,16 @@ struct Grid {
 
 constexpr WinogradForm kForms[] = {WinogradForm::square, WinogradForm::row, WinogradForm::large};
 
-/** The form that each block of 16 rows takes; none: the direct way. */
-using Ways = std::vector<WinogradForm>;
-
-const WinogradKernels& kernels_of(const Frame& f, WinogradForm form) {
-  if (form == WinogradForm::large) return *f.kernels.winograd_large;
-  return *(form == WinogradForm::square ? f.kernels.winograd : f.kernels.winograd_rows);
+const WinogradKernels& kernels_of(const Kernels& k, WinogradForm form) {
+  if (form == WinogradForm::large) return *k.winograd_large;
+  return *(form == WinogradForm::square ? k.winograd : k.winograd_rows);
 }
 
 /** The rows of one form of a convolution, by way of tiles. */
 class Winograd {
  public:
-  Winograd(const Frame& f, const Op& op, WinogradForm form, const Ways& ways)
-      : f_(f), l_(op.linear), w_(op.window), in_(f.plan.tensors[op.inputs[0]]), e_(f.epilogue(op)), k_(kernels_of(f, form)),
+  Winograd(const Frame& f, const Op& op, WinogradForm form, const std::vector<WinogradForm>& ways)
+      : f_(f), l_(op.linear), w_(op.window), in_(f.plan.tensors[op.inputs[0]]), e_(f.epilogue(op)), k_(kernels_of(f.kernels, form)),
         grid_(w_, k_), offset_(static_cast<int32_t>(k_.rows) * ((1 << in_.bits) - 1)), whole_(w_) {
     for (size_t block = 0; block < ways.size(); block++) if (ways[block] == form) blocks_.push_back(block);
     whole_.out_height = static_cast<uint32_t>(k_.rows * grid_.high);
@@ -104,7 +103,9 @@ class Winograd {
 
   void transform() {
     const size_t parts = std::min(groups_.size(), f_.team.size());
-    share(parts, tiles_.size() * in_.channels * 64, [&](size_t part, Scratch&) {
+    // As long as so many multiplications, 64 a cycle.
+    const auto work = static_cast<size_t>(k_.costs.inputs) * tiles_.size() * in_.channels;
+    share(parts, work, [&](size_t part, Scratch&) {
       for (size_t g = part * groups_.size() / parts; g < (part + 1) * groups_.size() / parts; g++) {
         const WinogradGroup& group = groups_[g];
         k_.inputs({padded_.data, group.tiles, group.count, padded_.row, in_.channels,
@@ -124,7 +125,7 @@ class Winograd {
         units.push_back({block, first, (p + 1) * groups / parts - first});
       }
     }
-    share(units.size(), tiles_.size() * blocks * kLanes * l_.columns,
+    share(units.size(), tiles_.size() * blocks * kLanes * k_.places * k_.element * in_.channels,
           [&](size_t i, Scratch& scratch) { multiply(units[i], scratch); });
   }
 
@@ -136,7 +137,7 @@ class Winograd {
     const uint8_t* packed = f_.plan.memory.data() + l_.full_at + u.block * l_.block_bytes;
     k_.weights({packed, l_.bits, in_.channels, offset_, weights, pitch, start});
     k_.product({groups_.data() + u.first_group, u.groups, in_.channels, w_.out_width, weights, pitch, start,
-                packed + l_.block_bytes, shifted(e_, 0, u.block * kLanes)});
+                packed + l_.block_bytes, l_.block_bytes, shifted(e_, 0, u.block * kLanes)});
   }
 
   const Frame& f_;
@@ -155,59 +156,60 @@ class Winograd {
   std::vector<WinogradGroup> groups_;
 };
 
-/** Cycles that `blocks` blocks of a convolution take less than the direct way; widths make next to no difference. */
-double saving(const Op& op, size_t images, size_t blocks, const WinogradKernels& k) {
+/** Cycles that a form takes for `blocks` blocks of a convolution; widths make next to no difference. */
+double cycles(const Op& op, size_t images, double blocks, const WinogradKernels& k) {
   const WindowShape& w = op.window;
   const WinogradCosts& c = k.costs;
-  const double count = static_cast<double>(blocks), channels = w.channels;
-  const double steps = static_cast<double>((w.channels + size_t{63}) / 64);
+  const double channels = w.channels, steps = static_cast<double>((w.channels + size_t{63}) / 64);
   const Grid grid(w, k);
   const double tiles = static_cast<double>(grid.per_image * images);
   const double times = std::ceil(tiles / static_cast<double>(std::min(grid.most, grid.step(images) * grid.per_image)));
-  const double weights = c.weights * channels + 100, inputs = c.inputs * steps;
-  const double tile = c.tile * channels + c.tile_start;
-  const double pixels = static_cast<double>(images) * w.out_height * w.out_width;
-  const double pixel = c.pixel * channels + c.pixel_start;
-  return pixels * count * pixel - times * count * weights - tiles * (count * tile + inputs);
+  const double weights = c.weights * channels + 100, tile = c.tile * channels + c.tile_start;
+  return times * blocks * weights + tiles * (blocks * tile + c.inputs * steps);
 }
 
 /** Of the forms that suit `blocks` blocks the one to take. */
-WinogradForm way(const Frame& f, const Op& op, WinogradForms forms, size_t blocks) {
-  const WinogradUse use = op.linear.winograd;
+WinogradForm choose(const Kernels& k, const Op& op, size_t images, WinogradForms forms, double blocks) {
+  const WindowShape& w = op.window;
+  const double pixels = static_cast<double>(images) * w.out_height * w.out_width;
   WinogradForm best = WinogradForm::none;
-  double most = 0;
+  double least = kMargin * pixels * blocks * (k.direct.pixel * w.channels + k.direct.start);
   for (const WinogradForm form : kForms) {
     if (!forms.has(form)) continue;
-    if (use == WinogradUse::where_it_pays) {
-      const double saved = saving(op, f.images, blocks, kernels_of(f, form));
-      if (saved > most) most = saved, best = form;
-    } else if ((use == WinogradUse::always_large) == (form == WinogradForm::large)) {
-      best = form;
+    switch (op.linear.winograd) {
+      case WinogradUse::never: return WinogradForm::none;
+      case WinogradUse::always: if (form != WinogradForm::large) return form; break;
+      case WinogradUse::always_large: if (form == WinogradForm::large) return form; break;
+      case WinogradUse::where_it_pays: {
+        const double taken = cycles(op, images, blocks, kernels_of(k, form));
+        if (taken < least) least = taken, best = form;
+      }
     }
   }
   return best;
 }
 
-/** Blocks that the same forms suit go the same way. */
-Ways ways_of(const Frame& f, const Op& op) {
+}  // namespace
+
+std::vector<WinogradForm> winograd_ways(const Kernels& k, const Op& op, size_t images) {
   const std::vector<WinogradForms>& forms = op.linear.winograd_blocks;
-  Ways ways(op.linear.full_blocks, WinogradForm::none);
-  for (uint8_t bits = 1; bits < 8; bits++) {
-    const WinogradForms some = {bits};
-    const auto blocks = static_cast<size_t>(std::count(forms.begin(), forms.end(), some));
+  std::vector<WinogradForm> ways(op.linear.full_blocks, WinogradForm::none);
+  if (op.linear.winograd == WinogradUse::never || !k.winograd || !k.winograd_rows || !k.winograd_large) return ways;
+  // Blocks that the same forms suit go the same way.
+  for (uint8_t mask = 1; mask < 8; mask++) {
+    const WinogradForms some = {mask};
+    const auto blocks = std::count(forms.begin(), forms.end(), some);
     if (blocks == 0) continue;
-    const WinogradForm taken = way(f, op, some, blocks);
-    for (size_t block = 0; block < forms.size(); block++) if (forms[block] == some) ways[block] = taken;
+    const WinogradForm form = choose(k, op, images, some, static_cast<double>(blocks));
+    for (size_t block = 0; block < forms.size(); block++) if (forms[block] == some) ways[block] = form;
   }
   return ways;
 }
 
-}  // namespace
-
 std::vector<RowRange> run_winograd(const Frame& f, const Op& op) {
   const Linear& l = op.linear;
-  if (f.plan.is_float || l.winograd == WinogradUse::never || !f.kernels.winograd) return {{0, l.rows}};
-  const Ways ways = ways_of(f, op);
+  if (f.plan.is_float || l.winograd == WinogradUse::never) return {{0, l.rows}};
+  const std::vector<WinogradForm> ways = winograd_ways(f.kernels, op, f.images);
   for (const WinogradForm form : kForms) {
     if (std::find(ways.begin(), ways.end(), form) == ways.end()) continue;
     Winograd(f, op, form, ways).run(f.bytes(op.inputs[0]));

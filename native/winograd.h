@@ -12,11 +12,11 @@
  *     G  = |1 0 0; 1 1 1; 1 -1 1; 0 0 1|             weights GgGᵀ
  *     Aᵀ = |2 1 1 0; 0 1 -1 -2|                      outputs AᵀMA, 4 times the sums of the direct way, to the bit
  *
- * Inputs of a bits lie within ±2·top, top = 2^a - 1 (0…4·top at position 1,1): bytes, after 2·top is added, while
+ * Inputs of a bits lie within ±2·top, top = 2^a - 1 (0…4·top at place 1,1): bytes, after 2·top is added, while
  * a <= 6. Weights of b bits lie within ±9·2^(b-1): signed bytes for b <= 4, above that where a layer's codes happen to.
  *
  * And F(2, 3) along rows, tiles of 1×2 outputs from 3×4 inputs by 12 products instead of 18: dBᵀ of each row, gGᵀ, and
- * twice the sums. Inputs lie within ±top (0…2·top at position 1) while a <= 7, weights within ±3·2^(b-1): b <= 6.
+ * twice the sums. Inputs lie within ±top (0…2·top at place 1) while a <= 7, weights within ±3·2^(b-1): b <= 6.
  *
  * And F(4×4, 3×3), large squares: tiles of 4×4 outputs from 6×6 inputs by 36 products of 16 bits instead of 144, each of which
  * takes two of 8 bits' time; for all widths. Lavin and Gray (2016) have its matrices, of which the fractions are taken together:
@@ -25,8 +25,8 @@
  *     G  = |6 0 0; 1 1 1; 1 -1 1; 1 2 4; 1 -2 4; 0 0 6|
  *     Aᵀ = |1 -4 -4 1 1 0; 0 -2 2 1 -1 0; 0 -1 -1 1 1 0; 0 -1 1 2 -2 1|   24, 12, 6 and 6 times the sums each way
  *
- * Inputs of 8 bits lie within -8160…17340, weights within ±49·128. Sums are taken modulo 2^32, in which 9 has an inverse; what
- * is left is at most 64 times a sum, which is exact while the sum is less than 2^25.
+ * Inputs of 8 bits lie within -12750…17340, weights within ±49·128. Sums are taken modulo 2^32, in which 9 has an inverse; what
+ * is left is at most 64 times a sum, which is exact for sums from -2^25 to below 2^25.
  */
 namespace bitdial {
 
@@ -44,5 +44,8 @@ bool winograd_holds(int64_t size, int in_bits);
 
 /** Whether a sum of a row stays within 2^25, either side of 0; `sum` is Σcode. */
 bool winograd_large_holds(int64_t sum, int64_t size, int in_bits);
+
+/** The form that each block of 16 rows of a convolution takes for so many images; none: the direct way. */
+std::vector<WinogradForm> winograd_ways(const Kernels& kernels, const Op& op, size_t images);
 
 }  // namespace bitdial

@@ -2,7 +2,7 @@
 /**
  * The direct and the Winograd way of 3×3 convolutions side by side, by turns in one process: whole nets, and single
  * layers as the difference between five of them and one. `node native/winograd.mjs [net | height×channels …] [--bits=4]
- * [--activations=4] [--batch=1,32] [--threads=1] [--use=where-it-pays|always] [--rounds=41]
+ * [--activations=4] [--batch=1,32] [--threads=1] [--use=where-it-pays|always|always-large] [--rounds=41]
  * [--quantile=0.5]`
  */
 import { NativeEngine } from '../dist/src/engine/native.js';

@@ -28,8 +28,8 @@ export interface NativePool {
   release(id: number): void;
   /** Kept as soon as nothing is being built or run. */
   idle(): Promise<void>;
-  /** What a plan holds for an op: codes or values [row, column], bias, multipliers or scales; for tests. */
-  inspect(id: number, op: number): Inspection;
+  /** What a plan holds for an op: codes or values [row, column], bias, multipliers or scales; for tests. @param images 1 */
+  inspect(id: number, op: number, images?: number): Inspection;
   close(): void;
 }
 
@@ -42,6 +42,8 @@ export interface Inspection {
   winogradRowBlocks: number;
   /** Those for which it is exact in large squares, of 16 bits. */
   winogradLargeBlocks: number;
+  /** Those that do go these ways when so many images run together. */
+  winogradTaken: { square: number; row: number; large: number };
 }
 
 export interface NativeResult {

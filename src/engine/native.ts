@@ -83,8 +83,8 @@ export class NativeEngine implements Engine {
   }
 
   /** For tests: what the variant holds for an op. */
-  inspect(variant: Variant, op: number) {
-    return this.#pool.inspect((variant as NativeVariant).id, op);
+  inspect(variant: Variant, op: number, images = 1) {
+    return this.#pool.inspect((variant as NativeVariant).id, op, images);
   }
 
   async #submit({ words, sources, corrections, layers }: Description, weights: NativeWeights) {

@@ -38,7 +38,8 @@ test('the Winograd way equals the reference bit for bit, at every pair of widths
         const { plan, variants } = await compare(engines, net, { weightBits, activationBits }, batch);
         cases += engines.length;
         for (const i of convolutions(plan)) {
-          const { winogradBlocks, winogradRowBlocks } = engines[0].inspect(variants[0], i);
+          const { winogradBlocks, winogradRowBlocks, winogradTaken } = engines[0].inspect(variants[0], i);
+          assert.deepEqual(winogradTaken, { square: winogradBlocks, row: winogradRowBlocks, large: 0 });
           const key = `${weightBits}x${activationBits}`;
           if (winogradBlocks > 0) taken.add(key);
           if (winogradRowBlocks > 0) alongRows.add(key);

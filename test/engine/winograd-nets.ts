@@ -15,13 +15,11 @@ export interface Sizes {
 
 export function randomSizes(random: Random): Sizes {
   // Most are multiples of four, which the Winograd way takes; rows beyond whole blocks of 16 stay direct.
-  const channels = () => (random.chance(0.85) ? 4 * random.integer(1, 20) : random.integer(16, 70));
-  return {
-    height: random.integer(3, 15),
-    width: random.integer(3, 15),
-    channels: Array.from({ length: random.integer(3, 5) }, channels),
-    fill: 'random',
-  };
+  const any = () => (random.chance(0.85) ? 4 * random.integer(1, 20) : random.integer(16, 70));
+  const channels = [any()];
+  // As many as before may have a residual.
+  for (let layer = random.integer(2, 4); layer > 0; layer--) channels.push(random.chance(0.4) ? channels[0] : any());
+  return { height: random.integer(3, 15), width: random.integer(3, 15), channels, fill: 'random' };
 }
 
 /**
