@@ -152,9 +152,9 @@ struct WinogradProduct {
   const int8_t* weights;
   size_t weight_pitch;
   const int32_t* start;
-  /** What will be unpacked next, fetched meanwhile. */
+  /** What will be unpacked next, fetched meanwhile: so many bytes with each step of the first group. */
   const uint8_t* next;
-  size_t next_bytes;
+  size_t ahead;
   Epilogue epilogue;
 };
 

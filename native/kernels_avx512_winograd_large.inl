@@ -151,9 +151,9 @@ inline void winograd_large_output(const WinogradProduct& p, const Storer& storer
   }
 #pragma GCC unroll 4
   for (size_t j = 0; j < 4; j++) {
+    if (j >= tile.columns) break;
     __m512i out[4];
     winograd_large_output_axis(x[j], out);
-    if (j >= tile.columns) break;
     const size_t first = (tile.pixel + j) * e.pitch, down = p.out_width * e.pitch;
 #pragma GCC unroll 4
     for (size_t i = 0; i < 4; i++) {
@@ -194,7 +194,7 @@ void winograd_large_groups(const WinogradProduct& p) {
   const uint8_t* next = p.next;
   for (size_t g = 0; g < p.count; g++) {
     const WinogradGroup& group = p.groups[g];
-    const size_t ahead = g == 0 ? p.next_bytes / (9 * p.channels) : 0;
+    const size_t ahead = g == 0 ? p.ahead : 0;
     switch (group.count) {
       case 1: winograd_large_multiply<1, Residual>(p, group, storer, m, next, ahead); break;
       case 2: winograd_large_multiply<2, Residual>(p, group, storer, m, next, ahead); break;

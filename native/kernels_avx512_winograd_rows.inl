@@ -122,8 +122,7 @@ void winograd_row_groups(const WinogradProduct& p) {
   const uint8_t* next = p.next;
   for (size_t g = 0; g < p.count; g++) {
     const WinogradGroup& group = p.groups[g];
-    // A step for every four channels of six pairs of places.
-    const size_t ahead = g == 0 ? p.next_bytes * 2 / (3 * p.channels) : 0;
+    const size_t ahead = g == 0 ? p.ahead : 0;
     switch (group.count) {
       case 1: winograd_row_multiply<1, Residual>(p, group, storer, next, ahead); break;
       case 2: winograd_row_multiply<2, Residual>(p, group, storer, next, ahead); break;

@@ -136,8 +136,10 @@ class Winograd {
     int32_t* start = reinterpret_cast<int32_t*>(weights + size);
     const uint8_t* packed = f_.plan.memory.data() + l_.full_at + u.block * l_.block_bytes;
     k_.weights({packed, l_.bits, in_.channels, offset_, weights, pitch, start});
+    // A step is four bytes of each of two places.
+    const size_t ahead = 8 * l_.block_bytes / (k_.places * k_.element * in_.channels);
     k_.product({groups_.data() + u.first_group, u.groups, in_.channels, w_.out_width, weights, pitch, start,
-                packed + l_.block_bytes, l_.block_bytes, shifted(e_, 0, u.block * kLanes)});
+                packed + l_.block_bytes, ahead, shifted(e_, 0, u.block * kLanes)});
   }
 
   const Frame& f_;

@@ -28,7 +28,10 @@ export interface NativePool {
   release(id: number): void;
   /** Kept as soon as nothing is being built or run. */
   idle(): Promise<void>;
-  /** What a plan holds for an op: codes or values [row, column], bias, multipliers or scales; for tests. @param images 1 */
+  /**
+   * What a plan holds for an op: codes or values [row, column], bias, multipliers or scales; for tests.
+   * @param images that run together; 1 where it is not given
+   */
   inspect(id: number, op: number, images?: number): Inspection;
   close(): void;
 }

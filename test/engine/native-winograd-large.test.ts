@@ -7,54 +7,35 @@ import { buildPlan } from '../../src/quantize/build.js';
 import type { Plan } from '../../src/quantize/plan.js';
 import type { Precision, Width } from '../../src/quantize/precision.js';
 import { Random } from '../support/random.js';
-import { calibrated, chain, compare, findLibrary, type TestNet, withRule } from './native-nets.js';
-import { randomSizes, winogradNet } from './winograd-nets.js';
-
-const { library, skip: missing } = findLibrary();
-const skip = missing || (library?.isas().includes('avx512-vnni') ? false : 'only AVX-512 VNNI has the Winograd way');
-/** BITDIAL_TEST_SHARE: a fraction of the cases, for runs under sanitizers. */
-const share = Number(process.env.BITDIAL_TEST_SHARE ?? 1);
-const WIDTHS: Width[] = [2, 3, 4, 5, 6, 7, 8];
+import { calibrated, chain, compare, type TestNet, withRule } from './native-nets.js';
+import { comparePairs, convolutions, share, skip, winogradNet } from './winograd-nets.js';
 
 const create = (threads: number) => NativeEngine.create({ isa: 'avx512-vnni', winograd: 'always-large', threads });
 
 /** Blocks of 16 rows that go in large squares, of the plan's 3×3 convolutions. */
 function largeBlocks(engine: NativeEngine, plan: Plan, variant: Variant): number[] {
-  return plan.ops.flatMap((op, i) => {
-    if (op.op !== 'conv2d' || op.kernelHeight !== 3) return [];
+  return convolutions(plan).map((i) => {
     const { winogradLargeBlocks, winogradTaken } = engine.inspect(variant, i);
     assert.deepEqual(winogradTaken, { square: 0, row: 0, large: winogradLargeBlocks });
-    return [winogradLargeBlocks];
+    return winogradLargeBlocks;
   });
 }
 
 test('large squares equal the reference bit for bit, at every pair of widths', { skip }, async () => {
   const engines = await Promise.all([create(1), create(2)]);
   let [taken, residuals] = [0, 0];
-  for (let seed = 1; seed <= 4; seed++) {
-    for (const weightBits of WIDTHS) {
-      for (const activationBits of WIDTHS) {
-        const random = new Random(5000 * seed + 10 * weightBits + activationBits);
-        if (!random.chance(share)) continue;
-        const net = calibrated(random, winogradNet(random, randomSizes(random)));
-        const batch = random.pick([1, 1, 2, 3, 9, 17]);
-        const { plan, variants } = await compare(engines, net, { weightBits, activationBits }, batch);
-        const large = largeBlocks(engines[0], plan, variants[0]);
-        for (const op of plan.ops) {
-          if (op.op !== 'conv2d' || op.kernelHeight !== 3) continue;
-          const blocks = Math.floor(plan.tensors[op.output].channels / 16);
-          const fit = plan.tensors[op.input].channels % 4 === 0;
-          const seen = large.shift() ?? 0;
-          assert.equal(seen, fit ? blocks : 0, `${weightBits}x${activationBits}`);
-          if (seen > 0) taken++;
-          if (seen > 0 && op.residual) residuals++;
-        }
-        engines.forEach((engine, i) => {
-          engine.release(variants[i]);
-        });
-      }
+  await comparePairs(engines, [5000, 10_000, 15_000, 20_000], (plan, variant, { weightBits, activationBits }) => {
+    const large = largeBlocks(engines[0], plan, variant);
+    for (const [n, i] of convolutions(plan).entries()) {
+      const op = plan.ops[i];
+      assert.ok(op.op === 'conv2d');
+      const blocks = Math.floor(plan.tensors[op.output].channels / 16);
+      const fit = plan.tensors[op.input].channels % 4 === 0;
+      assert.equal(large[n], fit ? blocks : 0, `${weightBits}x${activationBits}`);
+      if (large[n] > 0) taken++;
+      if (large[n] > 0 && op.residual) residuals++;
     }
-  }
+  });
   await Promise.all(engines.map((e) => e.close()));
   if (share < 1) return;
   assert.ok(taken >= 300, `${taken} convolutions went in large squares`);
@@ -131,8 +112,7 @@ test('of the ways that suit, the one with the least time is taken, the direct on
     const precision: Precision = { weightBits: bits, activationBits: bits };
     const variant = await engine.build(source, precision);
     const { ops } = buildPlan(source.graph, await source.readWeights(), source.manifest, precision);
-    const convolution = ops.findIndex((op) => op.op === 'conv2d' && op.kernelHeight === 3);
-    const { winogradTaken } = engine.inspect(variant, convolution, images);
+    const { winogradTaken } = engine.inspect(variant, convolutions({ ops })[0], images);
     engine.release(variant);
     return Object.entries(winogradTaken)
       .filter(([, blocks]) => blocks > 0)

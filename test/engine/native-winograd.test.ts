@@ -1,24 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NativeEngine } from '../../src/engine/native.js';
-import type { Plan } from '../../src/quantize/plan.js';
 import type { Precision, Width } from '../../src/quantize/precision.js';
 import { Random } from '../support/random.js';
-import { calibrated, compare, findLibrary, withRule } from './native-nets.js';
-import { type Fill, randomSizes, winogradNet } from './winograd-nets.js';
+import { calibrated, compare, withRule } from './native-nets.js';
+import { comparePairs, convolutions, type Fill, share, skip, WIDTHS, winogradNet } from './winograd-nets.js';
 
-const { library, skip: missing } = findLibrary();
-const skip = missing || (library?.isas().includes('avx512-vnni') ? false : 'only AVX-512 VNNI has the Winograd way');
 const WINOGRAD = { isa: 'avx512-vnni', winograd: 'always' } as const;
-/** BITDIAL_TEST_SHARE: a fraction of the cases, for runs under sanitizers. */
-const share = Number(process.env.BITDIAL_TEST_SHARE ?? 1);
-const WIDTHS: Width[] = [2, 3, 4, 5, 6, 7, 8];
-
-/** Indices of the plan's 3×3 convolutions. */
-function convolutions(plan: Pick<Plan, 'ops'>): number[] {
-  return plan.ops.flatMap((op, i) => (op.op === 'conv2d' && op.kernelHeight === 3 ? [i] : []));
-}
-
 test('the Winograd way equals the reference bit for bit, at every pair of widths', { skip }, async () => {
   const engines = await Promise.all([
     NativeEngine.create({ ...WINOGRAD, threads: 1 }),
@@ -28,38 +16,26 @@ test('the Winograd way equals the reference bit for bit, at every pair of widths
   const taken = new Set<string>();
   const alongRows = new Set<string>();
   let cases = 0;
-  for (let seed = 1; seed <= 5; seed++) {
-    for (const weightBits of WIDTHS) {
-      for (const activationBits of WIDTHS) {
-        const random = new Random(1000 * seed + 10 * weightBits + activationBits);
-        if (!random.chance(share)) continue;
-        const net = calibrated(random, winogradNet(random, randomSizes(random)));
-        const batch = random.pick([1, 1, 2, 3, 9, 17]);
-        const { plan, variants } = await compare(engines, net, { weightBits, activationBits }, batch);
-        cases += engines.length;
-        for (const i of convolutions(plan)) {
-          const { winogradBlocks, winogradRowBlocks, winogradTaken } = engines[0].inspect(variants[0], i);
-          assert.deepEqual(winogradTaken, { square: winogradBlocks, row: winogradRowBlocks, large: 0 });
-          const key = `${weightBits}x${activationBits}`;
-          if (winogradBlocks > 0) taken.add(key);
-          if (winogradRowBlocks > 0) alongRows.add(key);
-          const op = plan.ops[i];
-          assert.ok('input' in op);
-          const { channels, storage } = plan.tensors[op.input];
-          const bits = storage.kind === 'codes' ? storage.bits : 32;
-          const blocks = Math.floor(plan.tensors[op.output].channels / 16);
-          const fit = bits <= 7 && weightBits <= 6 && channels % 4 === 0;
-          const what = `${key}, ${bits} bits, ${channels} channels`;
-          assert.equal(winogradBlocks + winogradRowBlocks, fit ? blocks : 0, what);
-          if (bits > 6) assert.equal(winogradBlocks, 0, what);
-          else if (weightBits <= 4) assert.equal(winogradRowBlocks, 0, what);
-        }
-        engines.forEach((engine, i) => {
-          engine.release(variants[i]);
-        });
-      }
+  await comparePairs(engines, [1000, 2000, 3000, 4000, 5000], (plan, variant, { weightBits, activationBits }) => {
+    cases += engines.length;
+    for (const i of convolutions(plan)) {
+      const { winogradBlocks, winogradRowBlocks, winogradTaken } = engines[0].inspect(variant, i);
+      assert.deepEqual(winogradTaken, { square: winogradBlocks, row: winogradRowBlocks, large: 0 });
+      const key = `${weightBits}x${activationBits}`;
+      if (winogradBlocks > 0) taken.add(key);
+      if (winogradRowBlocks > 0) alongRows.add(key);
+      const op = plan.ops[i];
+      assert.ok('input' in op);
+      const { channels, storage } = plan.tensors[op.input];
+      const bits = storage.kind === 'codes' ? storage.bits : 32;
+      const blocks = Math.floor(plan.tensors[op.output].channels / 16);
+      const fit = bits <= 7 && weightBits <= 6 && channels % 4 === 0;
+      const what = `${key}, ${bits} bits, ${channels} channels`;
+      assert.equal(winogradBlocks + winogradRowBlocks, fit ? blocks : 0, what);
+      if (bits > 6) assert.equal(winogradBlocks, 0, what);
+      else if (weightBits <= 4) assert.equal(winogradRowBlocks, 0, what);
     }
-  }
+  });
   await Promise.all(engines.map((e) => e.close()));
   if (share === 1) {
     assert.ok(cases >= 700, `${cases} cases`);

@@ -1,6 +1,51 @@
+import type { Variant } from '../../src/engine/engine.js';
+import type { NativeEngine } from '../../src/engine/native.js';
 import type { GraphNode, Weights } from '../../src/model/graph.js';
+import type { Plan } from '../../src/quantize/plan.js';
+import type { Precision, Width } from '../../src/quantize/precision.js';
 import type { RandomNet } from '../support/nets.js';
-import type { Random } from '../support/random.js';
+import { Random } from '../support/random.js';
+import { calibrated, compare, findLibrary } from './native-nets.js';
+
+const { library, skip: missing } = findLibrary();
+export const skip =
+  missing || (library?.isas().includes('avx512-vnni') ? false : 'only AVX-512 VNNI has the Winograd way');
+/** BITDIAL_TEST_SHARE: a fraction of the cases, for runs under sanitizers. */
+export const share = Number(process.env.BITDIAL_TEST_SHARE ?? 1);
+export const WIDTHS: Width[] = [2, 3, 4, 5, 6, 7, 8];
+
+/** Indices of the plan's 3×3 convolutions. */
+export function convolutions(plan: Pick<Plan, 'ops'>): number[] {
+  return plan.ops.flatMap((op, i) => (op.op === 'conv2d' && op.kernelHeight === 3 ? [i] : []));
+}
+
+/**
+ * Random nets at every pair of widths, the answers of all engines held against the reference's.
+ * @param seeds of the nets of a pair
+ * @param look at what the first engine has built
+ */
+export async function comparePairs(
+  engines: NativeEngine[],
+  seeds: number[],
+  look: (plan: Plan, variant: Variant, precision: Precision) => void,
+) {
+  for (const seed of seeds) {
+    for (const weightBits of WIDTHS) {
+      for (const activationBits of WIDTHS) {
+        const random = new Random(seed + 10 * weightBits + activationBits);
+        if (!random.chance(share)) continue;
+        const net = calibrated(random, winogradNet(random, randomSizes(random)));
+        const batch = random.pick([1, 1, 2, 3, 9, 17]);
+        const precision: Precision = { weightBits, activationBits };
+        const { plan, variants } = await compare(engines, net, precision, batch);
+        look(plan, variants[0], precision);
+        engines.forEach((engine, i) => {
+          engine.release(variants[i]);
+        });
+      }
+    }
+  }
+}
 
 /** Weights of the 3×3 layers: at random, all the same, or of signs by turns, so that sums of nine are the largest there are. */
 export type Fill = 'random' | 'same' | 'turns';
